@@ -1,0 +1,1 @@
+"""Telling people. Imports config only and is handed `transact(fn)`, never a database."""

@@ -1,0 +1,37 @@
+"""The words for what evidence can prove. Presets name them, diagnose proves them, people read them."""
+
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """What is wrong with a service, as far as the evidence proves it."""
+
+    # The network told us.
+    REFUSED = "refused"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+    NO_ANSWER = "no_answer"
+    DNS = "dns"
+    TLS = "tls"
+    CERT_EXPIRED = "cert_expired"
+    CERT_EXPIRING = "cert_expiring"
+    # The service told us.
+    AUTH = "auth"
+    NOT_FOUND = "not_found"
+    STARTING = "starting"
+    STOPPING = "stopping"
+    CAPACITY = "capacity"
+    READONLY = "readonly"
+    DEPENDENCY = "dependency"
+    SERVER_ERROR = "server_error"
+    BAD_STATUS = "bad_status"
+    BAD_ANSWER = "bad_answer"
+    WRONG_SERVICE = "wrong_service"
+    # We worked it out over time.
+    SLOW = "slow"
+    INTERMITTENT = "intermittent"
+    # We could not look.
+    NO_RESOLVER = "no_resolver"
+    NO_ROUTE = "no_route"
+    LATE = "late"
+    PROBE_FAULT = "probe_fault"

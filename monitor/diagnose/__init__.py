@@ -1,0 +1,1 @@
+"""From evidence to a cause and what to do about it. Pure: values in, values out."""
