@@ -15,7 +15,8 @@ class Check:
     """One question asked of a service on a schedule.
 
     `severity` is what a confirmed miss makes of the service. Times are seconds. `latency_threshold` is the time
-    above which a passing answer counts as a warning; None means never.
+    above which a passing answer counts as a warning; None means never. `failure_threshold` fails in a row make a
+    check down, `warn_threshold` runs in a row without a clean pass degraded, `success_threshold` passes in a row up.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Check:
     timeout: float = 10.0
     failure_threshold: int = 3
     success_threshold: int = 2
+    warn_threshold: int = 3
     latency_threshold: float | None = None
 
 
