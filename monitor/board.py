@@ -3,6 +3,7 @@
 Only `watch` writes it, on the event loop; readers on the loop see whole values. Times are seconds since the epoch.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -41,17 +42,47 @@ class ServiceStatus:
         """The state to show: paused when the user paused it, else what the judge says."""
         return State.PAUSED if self.service.paused else self.track.state
 
+    def show_decided(self) -> None:
+        """Takes the diagnosis and the evidence to show from what the judge remembers of the check that decided."""
+        track = self.track.checks.get(self.track.check, CheckTrack())
+        status = self.checks.get(self.track.check)
+        if self.track.state in (State.DOWN, State.DEGRADED) and track.cause:
+            self.diagnosis = Diagnosis(cause=track.cause, sentence=track.sentence, remedy=track.remedy)
+            self.evidence = track.evidence
+        elif self.track.state == State.UNKNOWN and status and status.outcome:
+            self.diagnosis, self.evidence = status.diagnosis, status.outcome.evidence.text
+        else:
+            self.diagnosis, self.evidence = None, ""
+
     def check_track(self, name: str) -> CheckTrack:
         """What the judge remembers of check `name`; a blank one before its first run."""
         return self.track.checks.get(name, CheckTrack())
+
+
+LATENESS_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+@dataclass(slots=True, kw_only=True)
+class Histogram:
+    """Counts of seconds by upper bound, the last count for all above; Prometheus' cumulative form is made when read."""
+
+    bounds: tuple[float, ...] = LATENESS_BOUNDS
+    counts: list[int] = field(default_factory=lambda: [0] * (len(LATENESS_BOUNDS) + 1))
+    sum: float = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Counts one value; a negative one counts as zero."""
+        seconds = max(0.0, seconds)
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
 
 
 @dataclass(slots=True, kw_only=True)
 class Board:
     """Every service's newest, and how the daemon itself fares.
 
-    `lateness` is seconds by which runs started after they were due. `loop_alive_at` is when the watch loop last turned;
-    `state_problem` says why the state file is not used, or is None.
+    `lateness` is how long after they were due runs started. `loop_alive_at` is when the watch loop last turned;
+    `state_problem` says why the state file is not used, or is None; `standby` that another daemon holds the folder.
     """
 
     instance: str
@@ -59,7 +90,6 @@ class Board:
     started_at: float
     services: dict[str, ServiceStatus] = field(default_factory=dict)
     loop_alive_at: float = 0.0
-    lateness_max: float = 0.0
-    lateness_sum: float = 0.0
-    lateness_count: int = 0
+    lateness: Histogram = field(default_factory=Histogram)
     state_problem: str | None = None
+    standby: bool = False

@@ -1,0 +1,226 @@
+"""When each check runs, and what becomes of what it saw: probe → vantage → diagnose → judge → board and keeper.
+
+Every check has its place on a monotonic grid. While its newest outcomes speak against its confirmed state it is looked
+at again every confirm interval, and on a first miss its service's parents and children are looked at at once.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from config.services import Check, Service
+from monitor.board import Board, CheckStatus, ServiceStatus
+from monitor.diagnose.base import Diagnosis
+from monitor.diagnose.table import diagnose
+from monitor.grid import next_due, phase
+from monitor.judge import CheckTrack, Flip, State, Track, judge, unsettled
+from monitor.probes.base import Outcome, Verdict
+from monitor.vantage import look
+
+log = structlog.get_logger()
+
+TICK = 0.25  # seconds between two looks at our own loop's punctuality
+CLOCK_STEP = 1.0  # seconds by which the wall clock may slew between two ticks and not count as stepped
+START_RATE = 100.0  # first runs a second, so that a thousand services do not start as one burst
+NEIGHBOUR_REST = 1.0  # seconds: a neighbour looked at this recently is not looked at again for somebody else's sake
+
+Probe = Callable[[Check, float], Awaitable[Outcome]]
+
+
+class Keeper(Protocol):
+    """Who keeps what the watch saw. Called on the event loop; returns at once and never raises."""
+
+    def saw(self, service: Service, check: Check, at: float, outcome: Outcome, diagnosis: Diagnosis | None) -> None:
+        """Given one outcome, at `at` (epoch seconds)."""
+
+    def moved(self, track: Track, service: Service, flip: Flip | None) -> None:
+        """Given what the judge now remembers, and the flip when the state changed."""
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One check's place in the schedule. Times are the loop's clock."""
+
+    service: Service
+    check: Check
+    status: CheckStatus
+    due: float = 0.0
+    started: float = -math.inf
+    running: bool = False
+    confirm: asyncio.TimerHandle | None = None
+
+
+class Watch:
+    """Runs every check of `services` until cancelled. `board` is written by nobody else.
+
+    `probe(check, timeout)` gives an Outcome and never raises; `wall()` is the time to record, epoch seconds; times to
+    wait come from the running loop alone. `tracks` is what was remembered from before. `limit` bounds how many
+    probes are under way at once.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        *,
+        board: Board,
+        probe: Probe,
+        keeper: Keeper,
+        wall: Callable[[], float],
+        tracks: Mapping[str, Track],
+        confirm_interval: float,
+        confirm_timeout: float,
+        limit: int | None = None,
+    ) -> None:
+        self._board = board
+        self._probe = probe
+        self._keeper = keeper
+        self._wall = wall
+        self._confirm_interval = confirm_interval
+        self._confirm_timeout = confirm_timeout
+        self._slots: dict[str, list[Slot]] = {}
+        for service in services:
+            self._add(service, tracks.get(service.name))
+        self._neighbours = neighbours(services)
+        count = sum(map(len, self._slots.values()))
+        self._gate = asyncio.Semaphore(limit or max(32, math.ceil(count * 0.6)))
+        self._stalls: deque[tuple[float, float]] = deque(maxlen=240)
+        self._group: asyncio.TaskGroup | None = None
+
+    def _add(self, service: Service, track: Track | None) -> None:
+        now = self._wall()
+        statuses = {check.name: CheckStatus(check=check) for check in service.checks}
+        track = track or Track(since=now, watched_since=now)
+        self._board.services[service.name] = ServiceStatus(service=service, track=track, checks=statuses)
+        if not service.paused:
+            self._slots[service.name] = [Slot(service, check, statuses[check.name]) for check in service.checks]
+
+    async def run(self) -> None:
+        """Runs until cancelled; a fault of ours in handling an outcome ends it with that exception."""
+        loop = asyncio.get_running_loop()
+        slots = [slot for row in self._slots.values() for slot in row]
+        origin = loop.time()
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for slot in slots:
+                name, interval = f"{slot.service.name}/{slot.check.name}", slot.check.interval
+                ramp = min(interval, len(slots) / START_RATE)
+                slot.due = origin + phase(name, interval)
+                loop.call_at(origin + phase(name, ramp), self._start, slot, origin + phase(name, ramp))
+                loop.call_at(slot.due, self._on_grid, slot)
+            await self._keep_time(loop)
+
+    async def check_now(self) -> None:
+        """Looks at everything once, now, and waits until that is done."""
+        now = asyncio.get_running_loop().time()
+        tasks = [self._start(slot, now) for row in self._slots.values() for slot in row]
+        await asyncio.gather(*(task for task in tasks if task))
+
+    async def _keep_time(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Notes every stall of our own loop and every step of the wall clock."""
+        ahead = self._wall() - loop.time()
+        while True:
+            expected = loop.time() + TICK
+            await asyncio.sleep(TICK)
+            now = loop.time()
+            self._board.loop_alive_at = self._wall()
+            if now - expected > TICK:
+                self._stalls.append((now, now - expected))
+            step = self._wall() - now - ahead
+            if abs(step) > CLOCK_STEP:
+                self._shift(step)
+            ahead += step
+
+    def _shift(self, step: float) -> None:
+        """Moves the start periods along with a stepped wall clock, so that none ends early or lasts an hour longer."""
+        log.warning("clock_stepped", seconds=round(step, 1))
+        for status in self._board.services.values():
+            status.track = replace(status.track, watched_since=status.track.watched_since + step)
+
+    def _on_grid(self, slot: Slot) -> None:
+        loop = asyncio.get_running_loop()
+        due = slot.due
+        slot.due, lost = next_due(due, slot.check.interval, loop.time())
+        loop.call_at(slot.due, self._on_grid, slot)
+        slot.status.missed += lost
+        if self._start(slot, due) is None and loop.time() - slot.started > self._confirm_interval:
+            slot.status.missed += 1
+
+    def _start(self, slot: Slot, due: float, timeout: float | None = None) -> asyncio.Task[None] | None:
+        """Starts one run, unless one is under way: then that one will do, and None is given back."""
+        if slot.running or self._group is None:
+            return None
+        slot.running = True
+        return self._group.create_task(self._run(slot, due, timeout))
+
+    async def _run(self, slot: Slot, due: float, timeout: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with self._gate:
+                slot.started = loop.time()
+                self._board.lateness.observe(slot.started - due)
+                if timeout is None:
+                    timeout = self._patience(slot)
+                outcome = await self._probe(slot.check, timeout)
+        finally:
+            slot.running = False
+        stalled = sum(lag for at, lag in self._stalls if at >= slot.started)
+        self._take(slot, look(outcome, stalled))
+
+    def _patience(self, slot: Slot) -> float:
+        """Seconds a run may take: the check's own, or the shorter confirm deadline while it is unsettled."""
+        if unsettled(self._track(slot), slot.check):
+            return min(slot.check.timeout, self._confirm_timeout)
+        return slot.check.timeout
+
+    def _track(self, slot: Slot) -> CheckTrack:
+        return self._board.services[slot.service.name].check_track(slot.check.name)
+
+    def _take(self, slot: Slot, outcome: Outcome) -> None:
+        """Judges one outcome, shows and keeps it, and looks closer where it says so."""
+        now, service, check = self._wall(), slot.service, slot.check
+        status = self._board.services[service.name]
+        diagnosis = diagnose(service, check, outcome)
+        first_miss = outcome.verdict == Verdict.FAIL and self._track(slot).misses == 0
+        track, flip = judge(status.track, service, check, outcome, diagnosis, now)
+        slot.status.outcome, slot.status.diagnosis, slot.status.ran_at = outcome, diagnosis, now
+        slot.status.runs[outcome.verdict] += 1
+        slot.status.latency_sum += outcome.latency
+        status.track = track
+        status.facts.update(outcome.facts)
+        status.show_decided()
+        self._keeper.saw(service, check, now, outcome, diagnosis)
+        self._keeper.moved(track, service, flip)
+        if flip or (first_miss and track.state != State.DOWN):
+            self._look_around(service)
+        self._look_again(slot)
+
+    def _look_again(self, slot: Slot) -> None:
+        if slot.confirm:
+            slot.confirm.cancel()
+            slot.confirm = None
+        if unsettled(self._track(slot), slot.check):
+            loop = asyncio.get_running_loop()
+            at = max(loop.time(), slot.started + self._confirm_interval)
+            slot.confirm = loop.call_at(at, self._start, slot, at, min(slot.check.timeout, self._confirm_timeout))
+
+    def _look_around(self, service: Service) -> None:
+        now = asyncio.get_running_loop().time()
+        for name in self._neighbours[service.name]:
+            for slot in self._slots.get(name, ()):
+                if now - slot.started > NEIGHBOUR_REST:
+                    self._start(slot, now)
+
+
+def neighbours(services: Iterable[Service]) -> Mapping[str, frozenset[str]]:
+    """Each service's parents and children, one hop: whom to ask as well when it first misses."""
+    services = list(services)
+    near: dict[str, set[str]] = {service.name: set(service.depends_on) for service in services}
+    for service in services:
+        for parent in service.depends_on:
+            near.setdefault(parent, set()).add(service.name)
+    return {name: frozenset(others) for name, others in near.items()}
