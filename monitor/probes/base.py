@@ -3,9 +3,16 @@
 A probe never raises, never decides about a service and never retries: thresholds live in `judge`.
 """
 
-from collections.abc import Mapping
+import re
+import ssl
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class Verdict(StrEnum):
@@ -30,6 +37,7 @@ class Sight(StrEnum):
     TLS = "tls"  # the TLS handshake failed
     NO_RESOLVER = "no_resolver"  # the resolver did not answer
     NO_ROUTE = "no_route"  # our own network has no way there
+    LATE = "late"  # our own loop stood still while the probe waited
     FAULT = "fault"  # the probe itself broke: a bug of ours
 
 
@@ -60,3 +68,92 @@ class Outcome:
     latency: float
     evidence: Evidence
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Probe(Protocol):
+    """One question of one kind. Asks once, over a fresh connection that it closes, and never raises but when cancelled.
+
+    `params` is the kind's own type from config.checks. `timeout` is seconds for all of it: look-up to last byte.
+    """
+
+    def __call__(self, params: Any, *, timeout: float, context: "ProbeContext") -> Awaitable[Outcome]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a probe makes of what it saw. `attempt` adds the latency and the address to make it an Outcome."""
+
+    verdict: Verdict
+    text: str
+    sight: Sight = Sight.ANSWERED
+    code: str = ""
+    sign: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class ProbeContext:
+    """What all probes of one daemon share. Belongs to one event loop; `aclose()` when done.
+
+    `hung` counts the runs that outlived their deadline and had to be abandoned.
+    """
+
+    def __init__(self) -> None:
+        self.hung = 0
+        self._tls: dict[tuple[bool, tuple[str, ...]], ssl.SSLContext] = {}
+
+    @cached_property
+    def http(self) -> "httpx.AsyncClient":
+        """An HTTP client that opens a fresh connection for each request and keeps no cookie. Verifies certificates."""
+        return self._client(verify=True)
+
+    @cached_property
+    def http_unverified(self) -> "httpx.AsyncClient":
+        """The same, taking any certificate."""
+        return self._client(verify=False)
+
+    def tls(self, *, verify: bool = True, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+        """Gives the shared TLS client context; loading the CA certificates takes 20 ms, so it is done once."""
+        context = self._tls.get((verify, alpn))
+        if context is None:
+            context = ssl.create_default_context()
+            if not verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if alpn:
+                context.set_alpn_protocols(list(alpn))
+            self._tls[verify, alpn] = context
+        return context
+
+    def _client(self, *, verify: bool) -> "httpx.AsyncClient":
+        import httpx
+
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        return httpx.AsyncClient(verify=self.tls(verify=verify), trust_env=False, limits=limits, timeout=None)  # noqa: S113 -- the probe holds the deadline
+
+    async def aclose(self) -> None:
+        """Closes the clients that were used."""
+        for name in ("http", "http_unverified"):
+            client = self.__dict__.pop(name, None)
+            if client is not None:
+                await client.aclose()
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s@]+@")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
+_PAIR = re.compile(
+    r"""(?i)([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|credential|signature|authorization|x-amz-\w+)"""
+    r"""["']?\s*[=:]\s*["']?)([^\s&"',;}]+)"""
+)
+
+
+def clean(text: str, limit: int = 300) -> str:
+    """Gives `text` as one line of at most `limit` characters, without control characters and with secrets masked.
+
+    Masked are a URL's user part, bearer and basic credentials, and the value after a key that sounds secret.
+    """
+    line = _CONTROL.sub(" ", text[: limit * 4])
+    line = _USERINFO.sub("***@", line)
+    line = _BEARER.sub(r"\1 ***", line)
+    line = " ".join(_PAIR.sub(r"\1***", line).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
