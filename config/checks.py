@@ -2,11 +2,12 @@
 
 A preset, WATCH_FILE and a test make the same values; `PARAMS` maps the word in a file to its type.
 Times are seconds, sizes are bytes. Every type is frozen, so a check can be shared between tasks.
+What a field may hold beyond its type stands in the type too, as `Annotated`; `config.tables` reads it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from config.causes import Cause
 from config.secret import Secret
@@ -14,22 +15,45 @@ from config.secret import Secret
 Family = Literal["any", "ipv4", "ipv6"]
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The smallest and the largest number a field may hold, both included."""
+
+    least: float
+    most: float
+
+
+# What the text of a field is written in.
+Syntax = Literal["jmespath", "regex", "header", "fact"]
+
+JmesPath = Annotated[str, "jmespath"]
+Regex = Annotated[str, "regex"]
+HeaderRegex = Annotated[str, "header"]  # "name: regex"
+Fact = Annotated[str, "fact"]  # a JMESPath, or "header:NAME"
+Port = Annotated[int, Limits(1, 65_535)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
     """Something in an HTTP answer that proves a known condition, whatever the status code.
 
     Exactly one of `json`, `text`, `header` is set. `json` is a JMESPath expression over
-    `{"status": int, "body": <parsed JSON or null>}`; it is seen when its value is truthy. `text` is a regular
-    expression searched in the body. `header` is "name: regex", searched in that header's value.
+    `{"status": int, "headers": {<lower-case name>: <value>}, "body": <parsed JSON or null>}`; it is seen when its
+    value is truthy. `text` is a regular expression searched in the body. `header` is "name: regex", searched in that
+    header's value. The first sign seen decides; "pass" ends the questions with a pass, whatever the status.
     """
 
     name: str
-    json: str | None = None
-    text: str | None = None
-    header: str | None = None
-    verdict: Literal["fail", "warn"] = "fail"
+    json: JmesPath | None = None
+    text: Regex | None = None
+    header: HeaderRegex | None = None
+    verdict: Literal["pass", "warn", "fail"] = "fail"
     cause: Cause = Cause.BAD_ANSWER
     says: str = ""
+
+    def __post_init__(self) -> None:
+        if sum(way is not None for way in (self.json, self.text, self.header)) != 1:
+            raise ValueError("a sign needs exactly one of json, text and header")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +72,15 @@ class HttpParams:
     method: str = "GET"
     headers: Mapping[str, str | Secret] = field(default_factory=dict)
     body: str | None = None
-    status: tuple[int, ...] = (200,)
+    status: tuple[Annotated[int, Limits(100, 599)], ...] = (200,)
     json: bool = False
-    expect_json: str | None = None
-    expect_text: str | None = None
-    expect_header: Mapping[str, str] = field(default_factory=dict)
+    expect_json: JmesPath | None = None
+    expect_text: Regex | None = None
+    expect_header: Mapping[str, Regex] = field(default_factory=dict)
     signs: tuple[Sign, ...] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Fact] = field(default_factory=dict)
     follow_redirects: bool = False
-    max_body: int = 65_536
+    max_body: Annotated[int, Limits(1, 16_777_216)] = 65_536
     verify_tls: bool = True
     family: Family = "any"
 
@@ -66,9 +90,9 @@ class TcpParams:
     """A TCP connection that opens; with `send` and `expect` (regex), a line that is answered."""
 
     host: str
-    port: int
+    port: Port
     send: str | None = None
-    expect: str | None = None
+    expect: Regex | None = None
     family: Family = "any"
 
 
@@ -81,9 +105,9 @@ class TlsParams:
     """
 
     host: str
-    port: int
+    port: Port
     server_name: str | None = None
-    warn_days: int = 14
+    warn_days: Annotated[int, Limits(0, 3650)] = 14
     verify: bool = True
     starttls: Literal["none", "postgres"] = "none"
     family: Family = "any"
@@ -103,7 +127,7 @@ class GrpcParams:
     """grpc.health.v1.Health/Check of `service` ("" is the server as a whole) answers SERVING."""
 
     host: str
-    port: int
+    port: Port
     service: str = ""
     tls: bool = False
     headers: Mapping[str, str | Secret] = field(default_factory=dict)
@@ -115,7 +139,7 @@ class PostgresParams:
     """SELECT 1 over a fresh connection. `options` are further libpq parameters, such as sslmode."""
 
     host: str
-    port: int = 5432
+    port: Port = 5432
     user: str = "postgres"
     password: Secret | None = None
     database: str = "postgres"
@@ -127,10 +151,10 @@ class RedisParams:
     """AUTH and PING over a fresh connection."""
 
     host: str
-    port: int = 6379
+    port: Port = 6379
     user: str | None = None
     password: Secret | None = None
-    database: int = 0
+    database: Annotated[int, Limits(0, 65_535)] = 0
     tls: bool = False
 
 
