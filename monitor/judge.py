@@ -97,7 +97,8 @@ def judge(
     checks = {one.name: track.checks.get(one.name, CheckTrack()) for one in service.checks}
     checks[check.name] = judge_check(checks[check.name], check, outcome, diagnosis, now)
     state, decided, cause = worst(service, checks)
-    if state in (State.DOWN, State.DEGRADED) and starting(track, service, now):
+    troubled = state in (State.DOWN, State.DEGRADED) or (state == State.UNKNOWN and checks[decided].troubles > 0)
+    if troubled and starting(track, service, now):
         state, cause = State.UNKNOWN, Cause.STARTING
     flipped = state != track.state
     since = _began(checks[decided or check.name], state, now) if flipped else track.since
@@ -146,7 +147,7 @@ def judge_check(
 
 def _confirm(track: CheckTrack, check: Check) -> CheckTrack:  # noqa: PLR0911 -- one return a row of the table
     """The thresholds: what a check's counts make of its confirmed state."""
-    if track.misses >= check.failure_threshold:
+    if track.misses >= check.failure_threshold and not track.answers:
         return replace(track, confirmed=_bad(check), intermittent=False)
     failures = track.recent.count("f")
     if track.confirmed in (State.DOWN, State.DEGRADED):
