@@ -1,8 +1,11 @@
-"""What diagnose gives back."""
+"""What diagnose gives back, and the line its tables are made of."""
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from config.causes import Cause
+from monitor.probes.base import Outcome, Sight, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,3 +15,34 @@ class Diagnosis:
     cause: Cause
     sentence: str
     remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One line of a table: what must have been seen, what that proves, and what to say and do about it.
+
+    Every condition that is set must hold; `text` is a regular expression looked for in the evidence's text, whatever
+    its case. `proof` says the conditions in words, for docs/reference/causes.md. `says` is a sentence in which
+    {title}, {address} and {code} are filled in; `remedy` is one line of steps in the order to try them.
+    """
+
+    cause: Cause
+    proof: str
+    says: str
+    remedy: str
+    verdict: Verdict | None = None
+    sights: Collection[Sight] = ()
+    codes: Collection[str] = ()
+    signs: Collection[str] = ()
+    text: str = ""
+
+    def holds(self, outcome: Outcome) -> bool:
+        """Whether this outcome shows everything the rule asks for."""
+        evidence = outcome.evidence
+        return (
+            (self.verdict is None or outcome.verdict == self.verdict)
+            and (not self.sights or evidence.sight in self.sights)
+            and (not self.codes or evidence.code in self.codes)
+            and (not self.signs or evidence.sign in self.signs)
+            and (not self.text or re.search(self.text, evidence.text, re.IGNORECASE) is not None)
+        )

@@ -1,0 +1,142 @@
+"""What an HTTP answer proves. Evidence.code is the status."""
+
+from dataclasses import replace
+
+from config.causes import Cause
+from monitor.diagnose.base import Rule
+from monitor.diagnose.general import GENERAL
+from monitor.probes.base import Sight
+
+_STATUS_5XX = tuple(str(status) for status in range(500, 600))
+_REDIRECTS = ("300", "301", "302", "303", "307", "308")
+_HTML = r"\bhtml\b|<!doctype"
+_PLAIN_ON_TLS = r"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server|speaking plain HTTP to an SSL"
+
+HTTP: tuple[Rule, ...] = (
+    Rule(
+        cause=Cause.TLS,
+        codes=("400", "426", "497"),
+        text=_PLAIN_ON_TLS,
+        proof="400 that says plain HTTP came to a TLS port",
+        says="{title} at {address} speaks TLS on that port and was asked in plain HTTP.",
+        remedy="Write https:// in {setting}, or name the port that speaks plain HTTP: on a private network that is "
+        "the one to use.",
+    ),
+    Rule(
+        cause=Cause.SERVER_ERROR,
+        codes=("502", "503", "504"),
+        text="application failed to respond",
+        proof="Railway's edge says “Application failed to respond”",
+        says="Railway's edge at {address} gets no answer from {title}.",
+        remedy="The service is down, still starting, or listens elsewhere: it must listen on 0.0.0.0 or :: at the "
+        "PORT it is given. See its deployment and log. Watch its private address "
+        "(http://<service>.railway.internal:port) to see it without the edge between.",
+    ),
+    Rule(
+        cause=Cause.NOT_FOUND,
+        codes=("404",),
+        text="application not found",
+        proof="Railway's edge says “Application not found”",
+        says="Railway's edge has nothing deployed for {title} at {address}.",
+        remedy="Compare the domain in {setting} with the service's public domain: it was removed, renamed, or nothing "
+        "is deployed. A sleeping service (Serverless) says this for some seconds while it wakes.",
+    ),
+    Rule(
+        cause=Cause.AUTH,
+        codes=("401", "403", "407"),
+        proof="401 or 403",
+        says="{title} at {address} does not accept our key ({code}).",
+        remedy="Compare the key in {setting} with the service's own, and with what its other clients hold: "
+        "LITELLM_MASTER_KEY must equal Open WebUI's OPENAI_API_KEY, QDRANT__SERVICE__API_KEY every Qdrant client's "
+        "key. If no key was sent, set one, or ask a path that needs none.",
+    ),
+    Rule(
+        cause=Cause.NOT_FOUND,
+        codes=("404", "405", "410"),
+        proof="404: no such path",
+        says="{title} at {address} has no such path ({code}).",
+        remedy="Another version of the service, or another service on that port: compare the port in {setting} with "
+        "the service's own, then the path with what its version offers.",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        codes=("429", "507", "509"),
+        proof="429 too many requests, or 507 out of storage",
+        says="{title} at {address} is at its limit ({code}).",
+        remedy="429: something asks too often, or a quota or budget is used up; see who, and the limits it is "
+        "configured with. 507: free or enlarge its disk.",
+    ),
+    Rule(
+        cause=Cause.SERVER_ERROR,
+        codes=("502", "504"),
+        proof="502 or 504: a proxy got no good answer from the service behind it",
+        says="A proxy in front of {title} at {address} gets no answer from it ({code}).",
+        remedy="The proxy is well and the service behind it is not: see whether it runs and listens where the proxy "
+        "expects it, and whether it is overloaded (504). Watch its private address to leave the proxy out.",
+    ),
+    Rule(
+        cause=Cause.SERVER_ERROR,
+        codes=("503",),
+        proof="503: the service, or a proxy before it, says that it cannot serve now",
+        says="{title} at {address} says it cannot serve now (503).",
+        remedy="Read the evidence: what it lacks is often said there. If it was just deployed, wait for it. Then look "
+        "at what it depends on, at its log, and at its memory.",
+    ),
+    Rule(
+        cause=Cause.SERVER_ERROR,
+        codes=_STATUS_5XX,
+        proof="another 5xx",
+        says="{title} at {address} answers with an internal error ({code}).",
+        remedy=GENERAL[Cause.SERVER_ERROR].remedy,
+    ),
+    Rule(
+        cause=Cause.BAD_STATUS,
+        signs=("redirect",),
+        proof="a redirect that leads elsewhere, in circles, or too far",
+        says="{title} at {address} redirects instead of answering ({code}).",
+        remedy="Put the address it points to in {setting} (https:// or a slash at the end is the usual difference). A "
+        "redirect to a login page means that the path needs a key.",
+    ),
+    Rule(
+        cause=Cause.BAD_STATUS,
+        codes=_REDIRECTS,
+        proof="a redirect where an answer was expected",
+        says="{title} at {address} redirects instead of answering ({code}).",
+        remedy="Put the address it points to in {setting}, or follow_redirects = true in WATCH_FILE. A redirect to a "
+        "login page means that the path needs a key.",
+    ),
+    replace(GENERAL[Cause.BAD_STATUS], signs=("status",), proof="any other status that was not expected"),
+    Rule(
+        cause=Cause.WRONG_SERVICE,
+        sights=(Sight.ANSWERED, Sight.GARBLED),
+        text=_HTML,
+        proof="an HTML page where JSON is expected",
+        says="{address} answers with a web page where {title} would answer with JSON.",
+        remedy="Another service has that port, or this version of it does not have the path and shows its web page "
+        "instead. Compare host and port in {setting} with the service's own (LiteLLM 4000, Langfuse 3000, Open WebUI "
+        "8080, R2R 7272, Qdrant 6333), then the path with what its version offers.",
+    ),
+    Rule(
+        cause=Cause.WRONG_SERVICE,
+        sights=(Sight.GARBLED,),
+        proof="the answer is no HTTP",
+        says="Something answers at {address}, but it does not speak HTTP as {title} would.",
+        remedy="A TLS or gRPC port, or another service: compare scheme and port in {setting} with the service's own "
+        "(Qdrant: 6333 is HTTP, 6334 gRPC; ClickHouse: 8123 is HTTP, 9000 is not).",
+    ),
+    Rule(
+        cause=Cause.BAD_ANSWER,
+        signs=("json",),
+        proof="the body is no JSON",
+        says="{title} at {address} answers, but not with JSON.",
+        remedy="Read the evidence. If it is cut off, the service or a proxy broke down while answering; if it is "
+        "text, compare the path and port in {setting} with what this version offers.",
+    ),
+    Rule(
+        cause=Cause.BAD_ANSWER,
+        signs=("expect_json", "expect_text", "expect_header"),
+        proof="the answer lacks what the check expects",
+        says="{title} at {address} answers {code}, but not what a healthy one says.",
+        remedy=GENERAL[Cause.BAD_ANSWER].remedy,
+    ),
+)

@@ -1,0 +1,86 @@
+"""From one outcome to what is wrong and what to do: the first rule that holds decides."""
+
+import re
+from collections.abc import Mapping
+
+from config.causes import Cause
+from config.checks import HttpParams, Sign
+from config.services import Check, Service
+from monitor.diagnose.base import Diagnosis, Rule
+from monitor.diagnose.clickhouse import CLICKHOUSE
+from monitor.diagnose.dns import DNS
+from monitor.diagnose.general import GENERAL
+from monitor.diagnose.grpc import GRPC
+from monitor.diagnose.http import HTTP
+from monitor.diagnose.network import FIRST, LAST
+from monitor.diagnose.postgres import POSTGRES
+from monitor.diagnose.redis import REDIS
+from monitor.diagnose.s3 import S3
+from monitor.diagnose.tls import CERTIFICATE, TLS
+from monitor.probes.base import Outcome, Verdict
+
+# What each kind of check knows beyond the network. A tcp check knows nothing beyond it.
+TABLES: Mapping[str, tuple[Rule, ...]] = {
+    "http": HTTP,
+    "tcp": (),
+    "tls": CERTIFICATE,
+    "dns": DNS,
+    "grpc": GRPC,
+    "postgres": POSTGRES,
+    "redis": REDIS,
+    "clickhouse": CLICKHOUSE,
+    "s3": S3,
+}
+
+
+def diagnose(service: Service, check: Check, outcome: Outcome) -> Diagnosis | None:
+    """Gives the cause an outcome proves, in a sentence and with a remedy; None for a clean pass. Never raises.
+
+    A preset's sign that was seen brings its own cause and words. The service's own remedy for a cause goes before ours.
+    """
+    if outcome.verdict == Verdict.PASS:
+        return None
+    sign = _sign(check, outcome)
+    if sign is not None:
+        return _diagnosis(service, outcome, GENERAL[sign.cause], says=sign.says)
+    rules = (*FIRST, *TABLES.get(check.kind, ()), *TLS, *LAST)
+    rule = next((rule for rule in rules if rule.holds(outcome)), GENERAL[Cause.BAD_ANSWER])
+    return _diagnosis(service, outcome, rule)
+
+
+def explain(service: Service, cause: Cause) -> Diagnosis:
+    """Gives what `cause` means for a service where no single outcome proved it, such as intermittent."""
+    return _diagnosis(service, None, GENERAL[cause])
+
+
+def _sign(check: Check, outcome: Outcome) -> Sign | None:
+    if not isinstance(check.params, HttpParams) or not outcome.evidence.sign:
+        return None
+    return next((sign for sign in check.params.signs if sign.name == outcome.evidence.sign), None)
+
+
+def _diagnosis(service: Service, outcome: Outcome | None, rule: Rule, says: str = "") -> Diagnosis:
+    code = outcome.evidence.code if outcome else ""
+    sentence = f"{service.title} at {service.address}: {says}" if says else _fill(rule.says, service, code)
+    own = service.remedies.get(rule.cause)
+    return Diagnosis(cause=rule.cause, sentence=sentence, remedy=own or _fill(rule.remedy, service, code))
+
+
+_PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting)\}")
+
+
+def _fill(template: str, service: Service, code: str) -> str:
+    """Fills the places of a rule's text; "({code})" vanishes when there is no code."""
+    values = {
+        "title": service.title,
+        "address": service.address,
+        "code": code,
+        "setting": " or ".join(service.variables) or "WATCH_FILE",
+    }
+
+    def value(match: re.Match[str]) -> str:
+        if match[1]:
+            return values[match[1]]
+        return match[0].replace("{code}", code) if code else ""
+
+    return _PLACE.sub(value, template)
