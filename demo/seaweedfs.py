@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import sys
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,12 +90,25 @@ class Seaweedfs(Server):
         )
 
     def ready(self) -> bool:
-        """Whether the S3 gateway, which starts last, lists buckets."""
+        """Whether the S3 gateway, which starts last, lists buckets, and the master knows every volume on disk.
+
+        After a start on old data the second can come four seconds later; until then reads are answered InternalError.
+        """
         try:
             self.client().list_buckets()
         except urllib3.exceptions.HTTPError as error:
             raise OSError(str(error)) from error
-        return True
+        return self._volumes_known() >= len(list((self.folder / "data").glob("*.dat")))
+
+    def _volumes_known(self) -> int:
+        with urllib.request.urlopen(f"http://{self.host}:{self._inner['master.port']}/dir/status", timeout=2) as answer:
+            topology = json.load(answer)["Topology"]
+        return sum(
+            node["Volumes"]
+            for center in topology["DataCenters"] or ()
+            for rack in center["Racks"] or ()
+            for node in rack["DataNodes"] or ()
+        )
 
     def settle(self) -> None:
         """Makes the buckets."""
