@@ -1,4 +1,4 @@
-"""The network under the probes: looking names up, opening connections, and knowing how far one got.
+"""The network under the probes: looking names up, and knowing how far a probe got.
 
 asyncio looks names up in its shared executor, where forty dead names on two cores keep every other name waiting and
 hold up the end of the process. Here each name has a thread of its own with a deadline, and `WatchLoop` hands that to
@@ -14,12 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from config.checks import Family
-
 AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 LookUp = Callable[..., Sequence[AddressInfo]]
-
-FAMILIES: dict[Family, int] = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
 class Stage(StrEnum):
@@ -124,10 +120,28 @@ class Resolver:
         for waiter in self._flights.pop(key):
             if waiter.done():
                 continue
-            if isinstance(found, Exception):
+            if isinstance(found, socket.gaierror):
+                waiter.set_exception(_explain(found, key[0], key[1]))
+            elif isinstance(found, Exception):
                 waiter.set_exception(found)
             else:
                 waiter.set_result(found)
+
+
+_KINDS = {socket.AF_UNSPEC: "address", socket.AF_INET: "IPv4 address", socket.AF_INET6: "IPv6 address"}
+
+
+def _explain(error: socket.gaierror, host: str, family: int) -> socket.gaierror:
+    """The same error with a text that names the name; a new one for each waiter, as each adds its own traceback."""
+    if error.errno == socket.EAI_NONAME:
+        # A resolver asked for one family alone may answer the same when only the other one exists.
+        more = f", or it has no {_KINDS[socket.AddressFamily(family)]}" if family else ""
+        text = f"there is no such name as {host}{more}"
+    elif error.errno in (socket.EAI_NODATA, socket.EAI_ADDRFAMILY):
+        text = f"{host} has no {_KINDS[socket.AddressFamily(family)]}"
+    else:
+        text = f"the resolver failed for {host}: {error.strerror}"
+    return socket.gaierror(error.errno, text)
 
 
 def _literal(host: str | None, port: int, family: int, kind: int, proto: int, flags: int) -> Sequence[AddressInfo]:
@@ -188,45 +202,3 @@ def spell(address: Any) -> str:
         return str(address)
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _weight(error: OSError) -> int:
-    """How much an error says about the far side: of several addresses that failed, the most telling one is reported."""
-    if isinstance(error, TimeoutError):
-        return 2
-    return 1 if isinstance(error, ConnectionError) else 0
-
-
-async def connect(host: str, port: int, *, family: Family = "any", timeout: float) -> socket.socket:
-    """Opens a TCP connection to the first address of `host` that takes one; gives the non-blocking socket.
-
-    Addresses are tried one after the other in the resolver's order. Each but the last gets its share of `timeout`
-    seconds, so one that swallows packets does not hide one that works. Raises socket.gaierror, or OSError of the most
-    telling failure; TimeoutError among them. The caller closes the socket and bounds the whole.
-    """
-    loop = asyncio.get_running_loop()
-    end = loop.time() + timeout
-    found = await loop.getaddrinfo(host, port, family=FAMILIES[family], type=socket.SOCK_STREAM)
-    worst: tuple[OSError, str] | None = None
-    for left, (fam, kind, proto, _, address) in zip(range(len(found), 0, -1), found, strict=True):
-        sock = socket.socket(fam, kind, proto)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.timeout((end - loop.time()) / left if left > 1 else None):
-                await loop.sock_connect(sock, address)
-        except OSError as error:
-            sock.close()
-            if worst is None or _weight(error) > _weight(worst[0]):
-                worst = error, spell(address)
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    if worst is None:
-        raise OSError(f"no address to connect to for {host}")
-    seen = progress.get()
-    if seen is not None:
-        seen.address = worst[1]
-    raise worst[0]

@@ -6,8 +6,8 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 
-from monitor.net import Progress, SilentResolver, Stage, progress
-from monitor.probes.base import Answer, Evidence, Outcome, Sight, Verdict, clean
+from monitor.net import Progress, Stage, progress
+from monitor.probes.base import Answer, Evidence, Garbled, Outcome, Sight, Verdict, clean
 
 
 async def attempt(ask: Callable[[], Awaitable[Answer]], *, timeout: float) -> Outcome:
@@ -70,7 +70,9 @@ _NO_ROUTE = {
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def _read_link(error: BaseException, seen: Progress, timeout: float) -> Answer | None:
+def _read_link(error: BaseException, seen: Progress, timeout: float) -> Answer | None:  # noqa: PLR0911 -- a table
+    if isinstance(error, Garbled):
+        return _miss(error.sight, str(error), error.code)
     if isinstance(error, socket.gaierror):
         return _read_resolver(error)
     if isinstance(error, UnicodeError) and seen.stage == Stage.LOOK_UP:
@@ -124,11 +126,9 @@ def _read_timeout(seen: Progress, timeout: float) -> Answer:
 def _read_resolver(error: socket.gaierror) -> Answer:
     """NXDOMAIN and "no address of that kind" were answered, so they count as seen; all else is a silent resolver."""
     code = next((name for name in _EAI if getattr(socket, name, None) == error.errno), str(error.errno))
-    if error.errno == socket.EAI_NONAME:
-        return _miss(Sight.NO_NAME, "the resolver says there is no such name", code)
-    if code in ("EAI_NODATA", "EAI_ADDRFAMILY"):
-        return _miss(Sight.NO_NAME, "the name exists but has no address of the kind asked for", code)
-    text = str(error.strerror) if isinstance(error, SilentResolver) else f"the resolver failed: {error.strerror}"
+    text = str(error.strerror or error)
+    if code in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY"):
+        return _miss(Sight.NO_NAME, text, code)
     return Answer(verdict=Verdict.UNKNOWN, sight=Sight.NO_RESOLVER, text=text, code=code)
 
 

@@ -3,6 +3,7 @@
 A probe never raises, never decides about a service and never retries: thresholds live in `judge`.
 """
 
+import logging
 import re
 import ssl
 from collections.abc import Awaitable, Mapping
@@ -46,8 +47,10 @@ class Evidence:
     """What was seen, for diagnose and for people.
 
     `text` is one line without secrets. `code` is the protocol's own: HTTP status, SQLSTATE, ClickHouse or S3 error
-    code, first word of a Redis error. `sign` names the preset's sign or the expectation that decided
-    ("status", "json", "expect_json", "expect_text", "expect_header", "redirect"). `address` is what was dialled.
+    code, first word of a Redis error; for sight TLS: expired, not_yet_valid, wrong_name, untrusted, not_tls (plain text
+    came back), tls_port (plain text was asked of a TLS port), eof, or OpenSSL's reason. `sign` names the preset's sign
+    or the expectation that decided ("status", "json", "expect_json", "expect_text", "expect_header", "redirect",
+    "expect", "slow"). `address` is what was dialled.
     """
 
     sight: Sight
@@ -91,6 +94,15 @@ class Answer:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
+class Garbled(Exception):  # noqa: N818 -- what was seen, not a mistake of ours
+    """What answered does not speak the protocol that was asked. `text` is for people, and may be raw: it is cleaned."""
+
+    def __init__(self, text: str, *, code: str = "", sight: Sight = Sight.GARBLED) -> None:
+        super().__init__(text)
+        self.code = code
+        self.sight = sight
+
+
 class ProbeContext:
     """What all probes of one daemon share. Belongs to one event loop; `aclose()` when done.
 
@@ -103,13 +115,21 @@ class ProbeContext:
 
     @cached_property
     def http(self) -> "httpx.AsyncClient":
-        """An HTTP client that opens a fresh connection for each request and keeps no cookie. Verifies certificates."""
-        return self._client(verify=True)
+        """An HTTP client that opens a fresh connection for each request and verifies certificates.
 
-    @cached_property
-    def http_unverified(self) -> "httpx.AsyncClient":
-        """The same, taking any certificate."""
-        return self._client(verify=False)
+        Its requests raise OSError, ssl.SSLError and Garbled, which `attempt` reads; deadlines are the caller's.
+        """
+        import httpx
+
+        # httpx logs every request at INFO; a probe's outcome is recorded elsewhere.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        return httpx.AsyncClient(transport=self.transport(), trust_env=False, timeout=None)  # noqa: S113 -- see above
+
+    def transport(self, *, verify: bool = True) -> "httpx.AsyncBaseTransport":
+        """Gives what sends one HTTP request over one connection: FreshTransport."""
+        from monitor.probes.transport import FreshTransport
+
+        return FreshTransport(self.tls(verify=verify))
 
     def tls(self, *, verify: bool = True, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
         """Gives the shared TLS client context; loading the CA certificates takes 20 ms, so it is done once."""
@@ -124,22 +144,15 @@ class ProbeContext:
             self._tls[verify, alpn] = context
         return context
 
-    def _client(self, *, verify: bool) -> "httpx.AsyncClient":
-        import httpx
-
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        return httpx.AsyncClient(verify=self.tls(verify=verify), trust_env=False, limits=limits, timeout=None)  # noqa: S113 -- the probe holds the deadline
-
     async def aclose(self) -> None:
-        """Closes the clients that were used."""
-        for name in ("http", "http_unverified"):
-            client = self.__dict__.pop(name, None)
-            if client is not None:
-                await client.aclose()
+        """Closes what was opened."""
+        if "http" in self.__dict__:
+            await self.http.aclose()
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]+@")
+_KEY = re.compile(r"\b(sk|pk)-[\w-]{6,}")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 _PAIR = re.compile(
     r"""(?i)([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|credential|signature|authorization|x-amz-\w+)"""
@@ -150,10 +163,12 @@ _PAIR = re.compile(
 def clean(text: str, limit: int = 300) -> str:
     """Gives `text` as one line of at most `limit` characters, without control characters and with secrets masked.
 
-    Masked are a URL's user part, bearer and basic credentials, and the value after a key that sounds secret.
+    Masked are a URL's user part, keys that begin sk- or pk-, bearer and basic credentials, and the value after a word
+    that sounds secret.
     """
     line = _CONTROL.sub(" ", text[: limit * 4])
     line = _USERINFO.sub("***@", line)
+    line = _KEY.sub(r"\1-***", line)
     line = _BEARER.sub(r"\1 ***", line)
     line = " ".join(_PAIR.sub(r"\1***", line).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
