@@ -53,12 +53,12 @@ class Seaweedfs(Server):
         config = self.folder / "s3.json"
         config.touch(mode=0o600)
         config.write_text(json.dumps({"identities": [identity]}))
-        (self.folder / "data").mkdir()
+        self._data.mkdir()
 
     def command(self) -> Command:
         """Everything in one process, on loopback, reporting to nobody; its sockets stay in our folder."""
         options: dict[str, object] = {
-            "dir": self.folder / "data",
+            "dir": self._data,
             "ip": self.host,
             "ip.bind": self.host,
             "s3.port": self.port,
@@ -98,17 +98,19 @@ class Seaweedfs(Server):
             self.client().list_buckets()
         except urllib3.exceptions.HTTPError as error:
             raise OSError(str(error)) from error
-        return self._volumes_known() >= len(list((self.folder / "data").glob("*.dat")))
-
-    def _volumes_known(self) -> int:
         with urllib.request.urlopen(f"http://{self.host}:{self._inner['master.port']}/dir/status", timeout=2) as answer:
             topology = json.load(answer)["Topology"]
-        return sum(
-            node["Volumes"]
+        nodes = [
+            node
             for center in topology["DataCenters"] or ()
             for rack in center["Racks"] or ()
             for node in rack["DataNodes"] or ()
-        )
+        ]
+        return bool(nodes) and sum(node["Volumes"] for node in nodes) >= len(list(self._data.glob("*.dat")))
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
 
     def settle(self) -> None:
         """Makes the buckets."""
