@@ -1,0 +1,74 @@
+"""The status as plain values: what /api/v1/status and `python -m monitor check --json` show. No web library here.
+
+The shape is documented in docs/reference/api.md; names there are a promise.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from monitor.board import Board, CheckStatus, ServiceStatus
+from monitor.judge import State
+
+WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNKNOWN, State.UP)
+
+
+def status_document(board: Board) -> dict[str, Any]:
+    """Gives everything the board holds, ready for json.dumps."""
+    return {
+        "instance": board.instance,
+        "version": board.version,
+        "started_at": rfc3339(board.started_at),
+        "state": overall(status.state for status in board.services.values()).value,
+        "services": services_document(board),
+    }
+
+
+def services_document(board: Board) -> list[dict[str, Any]]:
+    """Gives every service in the order it is watched."""
+    return [_service(status) for status in board.services.values()]
+
+
+def overall(states: Iterable[State]) -> State:
+    """Gives the worst of `states`; paused services do not count, and nothing at all is unknown."""
+    seen = set(states)
+    return next((state for state in WORST_FIRST if state in seen), State.UNKNOWN)
+
+
+def rfc3339(at: float) -> str:
+    """Gives seconds since the epoch as RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _service(status: ServiceStatus) -> dict[str, Any]:
+    service, diagnosis = status.service, status.diagnosis
+    cause = status.track.cause or (diagnosis.cause if diagnosis else None)
+    return {
+        "name": service.name,
+        "title": service.title,
+        "kind": service.kind,
+        "state": status.state.value,
+        "since": rfc3339(status.track.since),
+        "cause": cause.value if cause else None,
+        "sentence": diagnosis.sentence if diagnosis else None,
+        "evidence": status.evidence or None,
+        "remedy": diagnosis.remedy if diagnosis else None,
+        "depends_on": list(service.depends_on),
+        "facts": dict(status.facts),
+        "checks": [_check(status, check) for check in status.checks.values()],
+    }
+
+
+def _check(status: ServiceStatus, check: CheckStatus) -> dict[str, Any]:
+    outcome, diagnosis = check.outcome, check.diagnosis
+    return {
+        "name": check.check.name,
+        "kind": check.check.kind,
+        "verdict": outcome.verdict.value if outcome else None,
+        "state": status.check_track(check.check.name).confirmed.value,
+        "latency_seconds": round(outcome.latency, 6) if outcome else None,
+        "cause": diagnosis.cause.value if diagnosis else None,
+        "evidence": outcome.evidence.text or None if outcome else None,
+        "remedy": diagnosis.remedy if diagnosis else None,
+        "last_run_at": rfc3339(check.ran_at) if check.ran_at is not None else None,
+    }

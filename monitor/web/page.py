@@ -1,0 +1,300 @@
+"""The status page: what is wrong first, in words, readable on a phone and without scripts."""
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from config.causes import Cause
+from config.services import Service
+from monitor.board import Board, ServiceStatus
+from monitor.diagnose.base import Diagnosis
+from monitor.judge import State, Track
+from monitor.web.api import rfc3339
+
+DAY = 86_400
+HOUR = 3_600
+FOLD_FROM = 60  # services that are up, from which on they are folded away
+NAMED = 4  # services of one state that the headline names, beyond which it counts them
+FACTS = 6  # facts shown of one service
+FACT_LENGTH = 60  # characters shown of one fact
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_STYLE = (_TEMPLATES / "status.css").read_text()
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+CONTENT_SECURITY_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class Bar(Protocol):
+    """One stretch of a service's history."""
+
+    @property
+    def start(self) -> float:
+        """When it began, seconds since the epoch."""
+
+    @property
+    def length(self) -> float:
+        """Seconds."""
+
+    @property
+    def state(self) -> State | None:
+        """The worst state that was seen, None where nothing was."""
+
+
+class Row(NamedTuple):
+    """One service as the page needs it."""
+
+    service: Service
+    state: State
+    track: Track
+    diagnosis: Diagnosis | None
+    facts: Mapping[str, str]
+    latency: float | None
+    ran_at: float | None
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class PageSnapshot:
+    """The board's values at one moment, safe to draw in another thread. `now` is seconds since the epoch."""
+
+    instance: str
+    version: str
+    started_at: float
+    now: float
+    notices: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def take(
+        cls, board: Board, health: tuple[bool, Mapping[str, str]], history: Mapping[str, Sequence[Bar]], now: float
+    ) -> "PageSnapshot":
+        """Copies what the page needs. Call it on the event loop."""
+        well, why = health
+        notices = [] if well else [f"Watchkeeper itself is not well: {text}" for text in why.values()]
+        if board.state_problem:
+            notices.append(f"State is kept in memory alone, and lost at the next restart: {board.state_problem}")
+        if board.standby:
+            notices.append("This daemon stands by: another one holds the state folder and does the watching.")
+        rows = tuple(_row(status, history.get(name, ())) for name, status in board.services.items())
+        return cls(board.instance, board.version, board.started_at, now, tuple(notices), rows)
+
+
+def _row(status: ServiceStatus, bars: Sequence[Bar]) -> Row:
+    ran = [check for check in status.checks.values() if check.ran_at is not None]
+    newest = max(ran, key=lambda check: check.ran_at or 0.0, default=None)
+    return Row(
+        service=status.service,
+        state=status.state,
+        track=status.track,
+        diagnosis=status.diagnosis,
+        facts=dict(status.facts),
+        latency=max((check.outcome.latency for check in ran if check.outcome), default=None),
+        ran_at=newest.ran_at if newest else None,
+        bars=bars,
+    )
+
+
+def draw(snapshot: PageSnapshot) -> bytes:
+    """Gives the page as UTF-8."""
+    states = {row.service.name: row for row in snapshot.rows}
+    groups = []
+    for word in WORDS:
+        rows = [row for row in snapshot.rows if _word(row) == word]
+        cards = [_card(row, states, snapshot.now) for row in rows]
+        if cards:
+            groups.append({"word": word, "cards": cards, "folded": word == "Up" and len(cards) >= FOLD_FROM})
+    tone = _tone(snapshot)
+    text = _template().render(
+        style=Markup(_STYLE),  # noqa: S704 -- our own file, with no input in it
+        icon=_icon(tone),
+        tone=tone,
+        headline=headline([(row.service.title, _word(row)) for row in snapshot.rows]),
+        newest=max((row.ran_at for row in snapshot.rows if row.ran_at is not None), default=None),
+        groups=groups,
+        snapshot=snapshot,
+    )
+    return text.encode("utf-8", "replace")  # a watched server's words may hold what UTF-8 cannot
+
+
+# The words for a state, worst first, each with its class in the style sheet and its sign.
+WORDS: Mapping[str, tuple[str, str]] = {
+    "Down": ("down", "✕"),
+    "Degraded": ("degraded", "!"),
+    "Unknown": ("unknown", "?"),
+    "Starting": ("starting", "…"),
+    "Waiting for a first result": ("starting", "…"),
+    "Paused": ("paused", "–"),
+    "Up": ("up", "✓"),
+}
+
+
+def _word(row: Row) -> str:
+    if row.state != State.UNKNOWN:
+        return row.state.value.capitalize()
+    if row.track.cause == Cause.STARTING:
+        return "Starting"
+    return "Unknown" if row.ran_at is not None else "Waiting for a first result"
+
+
+def headline(services: Sequence[tuple[str, str]]) -> str:
+    """Gives the page's first line for pairs of a title and a word of WORDS."""
+    if not services:
+        return "Nothing is watched"
+    counts = Counter(word for _, word in services)
+    if set(counts) == {"Up"}:
+        return "The one service is up" if len(services) == 1 else f"All {len(services)} services are up"
+    parts = []
+    for word in WORDS:
+        if word in ("Up", "Paused") or not counts[word]:
+            continue
+        titles = [title for title, one in services if one == word]
+        named = ": " + ", ".join(titles) if len(titles) <= NAMED else ""
+        parts.append(f"{len(titles)} {word.lower()}{named}")
+    if counts["Up"] or not parts:
+        parts.append(f"{counts['Up']} up")
+    if counts["Paused"]:
+        parts.append(f"{counts['Paused']} paused")
+    return " · ".join(parts)
+
+
+def _tone(snapshot: PageSnapshot) -> str:
+    present = {_word(row) for row in snapshot.rows}
+    if present <= {"Up", "Paused"} and snapshot.notices:
+        return "degraded"
+    return next((WORDS[word][0] for word in WORDS if word in present and word != "Paused"), "unknown")
+
+
+def _card(row: Row, rows: Mapping[str, Row], now: float) -> Mapping[str, object]:
+    """Gives one service as the template shows it."""
+    word = _word(row)
+    tone, sign = WORDS[word]
+    cause = row.track.cause or (row.diagnosis.cause if row.diagnosis else None)
+    slots = _slots(row.bars, now)
+    return {
+        "name": row.service.name,
+        "title": row.service.title,
+        "word": "Waiting" if row.ran_at is None and tone == "starting" else word,
+        "tone": tone,
+        "sign": sign,
+        "since": row.track.since,
+        "for": span(now - row.track.since),
+        "cause": cause.value.replace("_", " ") if cause else "",
+        "sentence": row.diagnosis.sentence if row.diagnosis else "",
+        "remedy": row.diagnosis.remedy if row.diagnosis else "",
+        "needs": [
+            (rows[name].service.title, *WORDS[_word(rows[name])]) for name in row.service.depends_on if name in rows
+        ]
+        if tone not in ("up", "paused")
+        else [],
+        "facts": list(_shown_facts(row.facts)),
+        "latency": _milliseconds(row.latency) if row.latency is not None and row.state != State.PAUSED else "",
+        "slots": slots,
+        "day": _day_in_words(slots),
+    }
+
+
+def _shown_facts(facts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name in sorted(facts, key=lambda name: (name != "version", name))[:FACTS]:
+        text = facts[name]
+        if name != "uptime" and text:
+            yield name.replace("_", " "), text if len(text) <= FACT_LENGTH else text[: FACT_LENGTH - 1] + "…"
+
+
+class Slot(NamedTuple):
+    """One bar as the template shows it."""
+
+    tone: str
+    label: str
+    share: float
+
+
+def _slots(bars: Sequence[Bar], now: float) -> Sequence[Slot]:
+    """Gives the last 24 hours as bars of one length, with a slot of its own where nothing was recorded."""
+    if not bars:
+        return ()
+    length = min(bar.length for bar in bars)
+    seen = {int(bar.start // length): bar.state for bar in bars}
+    last = int(now // length)
+    count = round(DAY / length)
+    return [_slot(number, length, seen.get(number)) for number in range(last - count + 1, last + 1)]
+
+
+@lru_cache(maxsize=4_096)
+def _slot(number: int, length: float, state: State | None) -> Slot:
+    """One bar; kept, since a thousand services share the same hours."""
+    tone = state.value if state else "none"
+    begin, end = clock(number * length), clock((number + 1) * length)
+    return Slot(tone, f"{begin}–{end} UTC: {state.value if state else 'no data'}", length / DAY)
+
+
+def _day_in_words(slots: Sequence[Slot]) -> str:
+    """Gives what the bars show, for those who cannot see them: "23 h up, 1 h down"."""
+    if not slots:
+        return "no data for the last 24 hours"
+    shares = Counter[str]()
+    for slot in slots:
+        shares[slot.tone] += round(slot.share * DAY)
+    parts = [f"{span(seconds)} {'no data' if tone == 'none' else tone}" for tone, seconds in shares.most_common()]
+    return ", ".join(parts)
+
+
+def span(seconds: float) -> str:
+    """Gives a length of time as people say it: "40 s", "5 min", "3 h 20 min", "4 d 2 h"."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // 60} min"
+    large, small, names = (HOUR, 60, ("h", "min")) if whole < 2 * DAY else (DAY, HOUR, ("d", "h"))
+    rest = whole % large // small
+    return f"{whole // large} {names[0]}" + (f" {rest} {names[1]}" if rest else "")
+
+
+def clock(at: float) -> str:
+    """Gives the hour and minute in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M")
+
+
+def moment(at: float) -> str:
+    """Gives the day and the time in UTC, to the second."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.0f} s"
+
+
+@cache
+def _icon(tone: str) -> str:
+    """A dot in the colour of the worst state, for the browser's tab."""
+    colour = {"up": "1f9d55", "down": "d3302f", "degraded": "d98a00"}.get(tone, "7b8794")
+    circle = f"<circle cx='4' cy='4' r='4' fill='#{colour}'/>"
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'>{circle}</svg>"
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(span=span, moment=moment, rfc3339=rfc3339)
+    return environment.get_template("status.html")
