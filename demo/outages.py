@@ -1,0 +1,186 @@
+"""The outages the demo can play: how each begins and how it ends."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from demo.contract import Contract
+from demo.contracts.table import KINDS, faults
+from demo.litellm import LiteLlm
+from demo.process import DemoError
+from demo.stack import Stack
+
+ANOTHER = "sk-demo-another-secret"
+"""The password or key a server wants when it no longer wants ours."""
+REAL = ("postgres", "redis", "clickhouse", "minio", "litellm")
+"""Services that real servers answer for."""
+STAND_INS = tuple(kind for kind in KINDS if kind not in REAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """One way to break the stack: `begin` breaks it, `end` mends it. `says` is one line for people.
+
+    `stand_in` means that LiteLLM's stand-in must play; the real one cannot be told to fail like that.
+    """
+
+    name: str
+    says: str
+    begin: Callable[[Stack], None]
+    end: Callable[[Stack], None]
+    stand_in: bool = False
+
+
+def find(name: str) -> Outage:
+    """The outage called `name`. Raises DemoError that says what is near, or where the list is."""
+    known = {outage.name: outage for outages in groups().values() for outage in outages}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else "python -m demo --list shows them all"
+    raise DemoError(f"there is no outage called {name!r}; {hint}")
+
+
+def groups() -> dict[str, list[Outage]]:
+    """All of them under headings for people: real servers, LiteLLM's stand-in, then each other stand-in."""
+    real = {"Real servers": [*(outage for name in REAL for outage in _gone(name)), *SPOILED]}
+    return (
+        real
+        | {"LiteLLM, played by its stand-in": _faults("litellm")}
+        | {kind: [*_gone(kind), *_faults(kind)] for kind in STAND_INS}
+    )
+
+
+def listing() -> str:
+    """A line for each outage; what every stand-in can do is said once, at the end."""
+    common = {name for name in faults("react-client") if name not in KINDS["react-client"].FAULTS}
+    lines = []
+    for heading, outages in groups().items():
+        lines.append(heading)
+        lines += [_line(outage.name, outage.says) for outage in outages if outage.name.split("/")[-1] not in common]
+        lines.append("")
+    lines.append("Every stand-in, for example qdrant/hang")
+    lines += [_line(f"…/{name}", says) for name, says in faults("react-client").items() if name in common]
+    return "\n".join(lines)
+
+
+def _line(name: str, says: str) -> str:
+    return f"  {name:<32} {says}"
+
+
+def _gone(name: str) -> list[Outage]:
+    """The two ways in which any server is gone."""
+    return [
+        Outage(
+            name=name,
+            says=f"{name} is stopped: connections are refused",
+            begin=lambda stack: stack.parts[name].stop(),
+            end=partial(_start, name=name),
+        ),
+        Outage(
+            name=f"{name}/pause",
+            says=f"{name} is frozen: it accepts connections and never answers",
+            begin=lambda stack: stack.parts[name].pause(),
+            end=lambda stack: stack.parts[name].resume(),
+        ),
+    ]
+
+
+def _start(stack: Stack, *, name: str) -> None:
+    stack.parts[name].start()
+
+
+def _faults(kind: str) -> list[Outage]:
+    """What a stand-in can be told to have."""
+    return [
+        Outage(
+            name=f"{kind}/{fault}",
+            says=says,
+            begin=partial(_break, kind=kind, fault=fault),
+            end=lambda stack: _stand_in(stack, kind).mend(),
+            stand_in=kind == "litellm",
+        )
+        for fault, says in faults(kind).items()
+    ]
+
+
+def _break(stack: Stack, *, kind: str, fault: str) -> None:
+    _stand_in(stack, kind).break_with(fault)
+
+
+def _stand_in(stack: Stack, kind: str) -> Contract:
+    part = stack.parts[kind]
+    if not isinstance(part, Contract):
+        raise DemoError(f"{kind} is the real one and cannot be told to fail like that")
+    return part
+
+
+def _clickhouse_password(stack: Stack, password: str) -> None:
+    """ClickHouse reads its password at start only."""
+    stack.clickhouse.stop()
+    stack.clickhouse.password = password
+    stack.clickhouse.start()
+
+
+def _litellm_key(stack: Stack, key: str) -> None:
+    if isinstance(stack.litellm, LiteLlm):
+        stack.litellm.stop()
+        stack.litellm.master_key = key
+        stack.litellm.start()
+    elif key == ANOTHER:
+        stack.litellm.break_with("key_changed")
+    else:
+        stack.litellm.mend()
+
+
+SPOILED = [
+    Outage(
+        name="postgres/password",
+        says="the role in DATABASE_URL has another password now",
+        begin=lambda stack: stack.postgres.change_password(ANOTHER),
+        end=lambda stack: stack.postgres.change_password(stack.postgres.password),
+    ),
+    Outage(
+        name="postgres/slots",
+        says="every connection slot is taken: FATAL 53300",
+        begin=lambda stack: stack.postgres.take_slots(),
+        end=lambda stack: stack.postgres.free_slots(),
+    ),
+    Outage(
+        name="redis/password",
+        says="Valkey wants another password than REDIS_URL holds",
+        begin=lambda stack: stack.valkey.change_password(ANOTHER),
+        end=lambda stack: stack.valkey.restore_password(ANOTHER),
+    ),
+    Outage(
+        name="redis/full",
+        says="Valkey's memory is full: writes are refused while PING still answers",
+        begin=lambda stack: stack.valkey.fill(),
+        end=lambda stack: stack.valkey.empty(),
+    ),
+    Outage(
+        name="clickhouse/password",
+        says="ClickHouse wants another password: /ping stays green, queries are refused with 516",
+        begin=lambda stack: _clickhouse_password(stack, ANOTHER),
+        end=lambda stack: _clickhouse_password(stack, stack.variables["CLICKHOUSE_PASSWORD"]),
+    ),
+    Outage(
+        name="minio/bucket",
+        says="the bucket for backups is gone",
+        begin=lambda stack: stack.seaweedfs.remove_bucket(),
+        end=lambda stack: stack.seaweedfs.make_bucket(),
+    ),
+    Outage(
+        name="minio/key",
+        says="the store has another secret key than MINIO_SECRET_KEY",
+        begin=lambda stack: stack.seaweedfs.change_secret(ANOTHER),
+        end=lambda stack: stack.seaweedfs.change_secret(stack.variables["MINIO_SECRET_KEY"]),
+    ),
+    Outage(
+        name="litellm/key",
+        says="LiteLLM runs with another master key: alive and ready, but ours is refused (the real one restarts, 8 s)",
+        begin=lambda stack: _litellm_key(stack, ANOTHER),
+        end=lambda stack: _litellm_key(stack, stack.variables["LITELLM_MASTER_KEY"]),
+    ),
+]
