@@ -4,15 +4,19 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 
+from config.secret import Secret
 from monitor.net import Progress, Stage, progress
 from monitor.probes.base import Answer, Evidence, Garbled, Outcome, Sight, Verdict, clean
 
 
-async def attempt(ask: Callable[[], Awaitable[Answer]], *, timeout: float) -> Outcome:
+async def attempt(
+    ask: Callable[[], Awaitable[Answer]], *, timeout: float, secrets: Collection[Secret | None] = ()
+) -> Outcome:
     """Runs `ask` under a deadline of `timeout` seconds and gives its Answer as an Outcome.
 
+    `secrets` are masked wherever the evidence quotes them: servers do repeat what they refuse.
     What the network, the resolver or TLS raise inside `ask` becomes evidence, also when a client library has wrapped it
     in an exception of its own; anything else it raises is a fault of ours and gives verdict unknown. Raises nothing but
     CancelledError.
@@ -29,9 +33,22 @@ async def attempt(ask: Callable[[], Awaitable[Answer]], *, timeout: float) -> Ou
     finally:
         progress.reset(token)
     evidence = Evidence(
-        sight=answer.sight, text=clean(answer.text), code=answer.code, sign=answer.sign, address=seen.address
+        sight=answer.sight,
+        text=clean(_mask(answer.text, secrets)),
+        code=clean(_mask(answer.code, secrets), 80),
+        sign=answer.sign,
+        address=seen.address,
     )
-    return Outcome(verdict=answer.verdict, latency=loop.time() - began, evidence=evidence, facts=answer.facts)
+    facts = {name: clean(_mask(value, secrets), 80) for name, value in answer.facts.items()}
+    return Outcome(verdict=answer.verdict, latency=loop.time() - began, evidence=evidence, facts=facts)
+
+
+def _mask(text: str, secrets: Collection[Secret | None]) -> str:
+    """Before `clean` cuts the text: half a secret is one too."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret.reveal(), "***")
+    return text
 
 
 def read_error(error: BaseException, seen: Progress, timeout: float) -> Answer:

@@ -1,0 +1,45 @@
+"""An authenticated SELECT 1 over ClickHouse's HTTP interface; /ping would answer whatever is broken behind it."""
+
+import re
+from functools import partial
+
+from config.checks import ClickhouseParams
+from monitor.probes.attempt import attempt
+from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict
+from monitor.probes.fetch import Reply, fetch, request
+
+QUERY = b"SELECT 1, version(), uptime() FORMAT TabSeparated"
+
+# How an exception looks in a body, which may follow an answer that began with 200.
+_EXCEPTION = re.compile(r"Code: (\d+)\b[.,].*?DB::Exception: (.*)", re.DOTALL)
+
+
+async def probe(params: ClickhouseParams, *, timeout: float, context: ProbeContext) -> Outcome:
+    """Asks SELECT 1 as the user. Evidence.code is ClickHouse's exception code, or "HTTP <status>" without one."""
+    return await attempt(partial(_ask, params, timeout, context), timeout=timeout, secrets=(params.password,))
+
+
+async def _ask(params: ClickhouseParams, timeout: float, context: ProbeContext) -> Answer:
+    asked = request("POST", f"{params.url.rstrip('/')}/", timeout=timeout, content=QUERY)
+    headers = {"x-clickhouse-user": params.user, "x-clickhouse-database": params.database}
+    if params.password:
+        headers["x-clickhouse-key"] = params.password.reveal()
+    return weigh(await fetch(context, asked, headers))
+
+
+def weigh(reply: Reply) -> Answer:
+    """Gives what the answer to QUERY proves. Raises Garbled if it is not ClickHouse's."""
+    exception = _EXCEPTION.search(reply.text)
+    code = reply.headers.get("x-clickhouse-exception-code") or (exception[1] if exception else "")
+    if code:
+        said = exception[2] if exception else reply.text
+        return Answer(verdict=Verdict.FAIL, text=f"code {code}: {said}", code=code)
+    fields = reply.text.rstrip("\n").split("\t")
+    if reply.status == 200 and len(fields) == 3 and fields[0] == "1":
+        facts = {"version": fields[1], "uptime": fields[2]}
+        return Answer(verdict=Verdict.PASS, text=f"SELECT 1 answered by ClickHouse {fields[1]}", facts=facts)
+    if reply.status >= 500:
+        text = f"HTTP {reply.status} without a word of ClickHouse's: {reply.text}"
+        return Answer(verdict=Verdict.FAIL, text=text, code=f"HTTP {reply.status}")
+    kind = f" of type {reply.kind}" if reply.kind else ""
+    raise Garbled(f"SELECT 1 was answered with HTTP {reply.status}{kind}: {reply.text}", sight=Sight.GARBLED)

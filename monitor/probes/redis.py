@@ -1,0 +1,136 @@
+"""AUTH and PING over a fresh Redis or Valkey connection, and what INFO says of version, role, uptime and memory."""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from redis.asyncio import Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
+
+from config.checks import RedisParams
+from monitor.net import Stage, progress
+from monitor.probes.attempt import attempt
+from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict
+from monitor.wire import TlsWire, connect
+
+SECTIONS = ("server", "replication", "memory")
+ROLES = {"master": "primary", "slave": "replica"}
+
+
+async def probe(params: RedisParams, *, timeout: float, context: ProbeContext) -> Outcome:
+    """Logs in and asks PING. Evidence.code is the first word of the server's error."""
+    tls = context.tls() if params.tls else None
+    return await attempt(lambda: _ask(params, timeout, tls), timeout=timeout, secrets=(params.password,))
+
+
+async def _ask(params: RedisParams, timeout: float, tls: ssl.SSLContext | None) -> Answer:
+    connection = _FreshConnection(params, timeout, tls)
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+        questions = [("PING",), *(("INFO", section) for section in SECTIONS)]
+        await connection.send_packed_command(connection.pack_commands(questions))
+        pong = await connection.read_response()
+        if pong != b"PONG":
+            raise Garbled(f"PING was answered with {_text(pong)}")
+        return _weigh([await _info(connection) for _ in SECTIONS])
+    except RedisError as error:
+        return _read(error)
+    except ValueError as error:
+        # What the parser and asyncio's reader raise for a length that is no number, or a line without end.
+        raise Garbled(f"the answer is not Redis's protocol: {error}") from None
+    finally:
+        await connection.disconnect(nowait=True)
+
+
+class _FreshConnection(Connection):
+    """redis-py's connection, dialled as all probes dial: each address of the host has its share of the time.
+
+    Speaks RESP2 and names itself to nobody, so that servers of any age get AUTH, SELECT, PING and INFO only.
+    """
+
+    def __init__(self, params: RedisParams, timeout: float, tls: ssl.SSLContext | None) -> None:
+        super().__init__(
+            host=params.host,
+            port=params.port,
+            username=params.user,
+            password=params.password.reveal() if params.password else None,
+            db=params.database,
+            protocol=2,
+            driver_info=None,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=None,
+            socket_connect_timeout=None,
+        )
+        self._seconds = timeout
+        self._tls = tls
+
+    async def _connect(self) -> None:
+        """Where redis-py leaves the way to the server to its subclasses."""
+        sock = await connect(self.host, self.port, timeout=self._seconds)
+        seen = progress.get()
+        if self._tls is not None and seen is not None:
+            seen.stage = Stage.TLS
+        name = self.host if self._tls else None
+        patience = TlsWire.PATIENCE if self._tls else None
+        self._reader, self._writer = await asyncio.open_connection(
+            sock=sock, ssl=self._tls, server_hostname=name, ssl_shutdown_timeout=patience
+        )
+        if seen is not None:
+            seen.stage = Stage.ANSWER
+
+
+async def _info(connection: Connection) -> Mapping[str, str]:
+    """One section of INFO; nothing where the server or an ACL does not give it."""
+    try:
+        said = await connection.read_response(disconnect_on_error=False)
+    except ResponseError:
+        return {}
+    lines = (line.partition(":") for line in _text(said).splitlines())
+    return {name: value.strip() for name, colon, value in lines if colon}
+
+
+def _weigh(sections: list[Mapping[str, str]]) -> Answer:
+    """PING passes while every write is refused for want of memory, so that is told from INFO."""
+    server, replication, memory = sections
+    facts = {
+        "version": server.get("valkey_version") or server.get("redis_version", ""),
+        "role": ROLES.get(replication.get("role", ""), ""),
+        "uptime": server.get("uptime_in_seconds", ""),
+    }
+    facts = {name: value for name, value in facts.items() if value}
+    most, policy = _number(memory, "maxmemory"), memory.get("maxmemory_policy", "")
+    used = _number(memory, "used_memory") - _number(memory, "mem_not_counted_for_evict")
+    if most and used > most and policy == "noeviction":
+        text = f"PING is answered, but {used} of {most} bytes are used with noeviction: every write is refused"
+        return Answer(verdict=Verdict.FAIL, code="OOM", text=text, facts=facts)
+    return Answer(verdict=Verdict.PASS, text="PING answered", facts=facts)
+
+
+def _number(section: Mapping[str, str], name: str) -> int:
+    value = section.get(name, "")
+    return int(value) if value.isdigit() else 0
+
+
+def _text(said: Any) -> str:
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+
+
+def _read(error: RedisError) -> Answer:
+    """Gives what an error of redis-py's proves. Raises it again, or as a reset, if the network raised it."""
+    said = str(error)
+    if isinstance(error, InvalidResponse):
+        raise Garbled(f"the answer is not Redis's protocol: {said.removeprefix('Protocol Error: ')}") from None
+    if isinstance(error, AuthenticationError) and not error.status_code:
+        raise Garbled("AUTH was answered with neither OK nor an error") from None
+    if error.status_code or isinstance(error, ResponseError):
+        word = re.match(r"-?([A-Z][A-Z0-9]*)\b", said)
+        code = error.status_code or (word[1] if word else "")
+        text = (said if said.startswith(code) else f"{code} {said}") or "an error without words"
+        return Answer(verdict=Verdict.FAIL, sight=Sight.ANSWERED, text=text, code=code)
+    if error.__context__ is None and error.__cause__ is None:
+        raise ConnectionResetError(said) from None
+    raise error
