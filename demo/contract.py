@@ -31,26 +31,30 @@ PATIENCE = 15.0
 
 
 class LoopThread:
-    """An event loop on a thread of its own; many contracts may share one. Starts at the first call."""
+    """An event loop on a thread of its own; many contracts, and threads, may share one. Starts at the first call."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the loop and give its result back, or raise what it raised."""
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self._loop.run_forever, name="contracts", daemon=True)
-            self._thread.start()
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="contracts", daemon=True)
+                self._thread.start()
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return future.result(PATIENCE)
 
     def stop(self) -> None:
         """End the loop and its thread. Twice is once; another call starts a new one."""
-        loop, thread = self._loop, self._thread
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
         if loop is None or thread is None:
             return
-        self._loop = self._thread = None
         asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(PATIENCE)

@@ -18,6 +18,7 @@ class World:
     def __init__(self, needs: Needs) -> None:
         self.needs = needs
         self.seen: Counter[str] = Counter()  # "GET /health" -> times
+        self.since_fault = 0  # requests read since the last change of fault
         self.counts: Counter[str] = Counter()  # what a service counts itself, such as paid calls
 
 

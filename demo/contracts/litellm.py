@@ -1,5 +1,6 @@
 """LiteLLM's proxy. The readiness answer changed four times; `status` says healthy even at 503."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -96,7 +97,7 @@ class LiteLlm(Service):
                 return _error(401, NO_KEY, "auth_error")
             if await self._db(request) != "connected" and reached(self.version, "1.84.0"):
                 return _error(503, "Service Unavailable: the database could not be reached", "no_db_connection")
-            digest = f"{abs(hash(key)):064x}"
+            digest = hashlib.sha256(key.encode()).hexdigest()
             return _error(401, WRONG_KEY.format(tail=key[-4:], digest=digest), "token_not_found_in_db", "key")
 
         return handle

@@ -167,6 +167,7 @@ class Server:
         default = self._wire.seconds if self._wire else 0.0
         self._seconds = default if seconds is None else seconds
         self.fault = fault
+        self.world.since_fault = 0
 
     async def _settle(self) -> None:
         if not self._started:
@@ -195,10 +196,12 @@ class Server:
         if request is None:
             return False
         self.world.seen[f"{request.method} {request.path}"] += 1
+        self.world.since_fault += 1
         if await self._greeted(link):  # the fault came while this connection was idle
             return False
         wire = self._wire
-        answer = wire.instead(self.kind, request) if wire and wire.instead else await self._service.answer(request)
+        instead = wire.instead(self.kind, request) if wire and wire.instead else None
+        answer = instead or await self._service.answer(request)
         closes = request.headers.get("connection", "").lower() == "close"
         data = self._render(answer, body=request.method != "HEAD", closes=closes)
         await self._awake.wait()

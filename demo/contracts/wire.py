@@ -36,14 +36,14 @@ class WireFault:
     """One way to break. Exactly one of the four is set.
 
     `refuses`: nobody listens. `greets` takes a connection over before a request is read.
-    `instead` makes another answer of a request (given the service's kind). `sends` takes over the sending of an
-    answer's bytes. `seconds` is the default of what `break_with(…, seconds=…)` changes.
+    `instead` makes another answer of a request (given the service's kind), or None for the true one. `sends` takes
+    over the sending of an answer's bytes. `seconds` is the default of what `break_with(…, seconds=…)` changes.
     """
 
     says: str
     refuses: bool = False
     greets: Callable[[Link], Awaitable[None]] | None = None
-    instead: Callable[[str, Request], Answer] | None = None
+    instead: Callable[[str, Request], Answer | None] | None = None
     sends: Callable[[Link, bytes], Awaitable[None]] | None = None
     seconds: float = 0.0
 
@@ -122,6 +122,14 @@ def _edge(_: str, __: Request) -> Answer:
     return as_json(body, 502, server="railway-edge", x_railway_fallback="true")
 
 
+def _waking(kind: str, request: Request) -> Answer | None:
+    return _edge(kind, request) if request.world.since_fault == 1 else None
+
+
+def _flapping(_: str, request: Request) -> Answer | None:
+    return as_text("Internal Server Error", 500) if request.world.since_fault % 2 else None
+
+
 def _asleep(_: str, __: Request) -> Answer:
     body = {"status": "error", "code": 404, "message": "Application not found", "request_id": "demo"}
     return as_json(body, 404, server="railway-edge", x_railway_fallback="true")
@@ -146,6 +154,8 @@ WIRE_FAULTS: Mapping[str, WireFault] = {
     "http_503": WireFault(says="503 to everything", instead=_given(as_text("Service Unavailable", 503))),
     "http_502_edge": WireFault(says="Railway's edge answers 502: Application failed to respond", instead=_edge),
     "http_404_edge": WireFault(says="Railway's edge answers 404: Application not found", instead=_asleep),
+    "waking": WireFault(says="it slept: the first answer is the edge's 502, the next is right", instead=_waking),
+    "flapping": WireFault(says="every other answer is 500, beginning with the next", instead=_flapping),
     "not_found": WireFault(says="404 to everything", instead=_given(as_json({"detail": "Not Found"}, 404))),
     "unauthorized": WireFault(says="401 to everything", instead=_given(as_json({"detail": "Unauthorized"}, 401))),
     "html": WireFault(says="a web page is served where the API should be", instead=_given(as_html("Welcome"))),
