@@ -1,53 +1,253 @@
-"""What is watched: services, each with its checks and what it depends on."""
+"""Presets × environment × WATCH_FILE → the services that are watched."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
-from config.causes import Cause
-from config.checks import Params
+from config.env import Env, Problem
+from config.expansion import expand
+from config.graph import find_circle, settle_dependencies
+from config.instances import Instance, find_instances
+from config.presets import Preset, presets
+from config.secret import Secret
+from config.service_tables import DefaultsTable, Table, make_service, with_basic
+from config.settings import WatchSettings
+from config.tables import Place, suggest
+from config.watched import Check, Service, Severity
+from config.watchfile import WatchFile, read_watch_file
 
-Severity = Literal["down", "degraded"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One question asked of a service on a schedule.
-
-    `severity` is what a confirmed miss makes of the service. Times are seconds. `latency_threshold` is the time
-    above which a passing answer counts as a warning; None means never. `failure_threshold` fails in a row make a
-    check down, `warn_threshold` runs in a row without a clean pass degraded, `success_threshold` passes in a row up.
-    """
-
-    name: str
-    kind: str
-    params: Params
-    severity: Severity = "down"
-    interval: float = 60.0
-    timeout: float = 10.0
-    failure_threshold: int = 3
-    success_threshold: int = 2
-    warn_threshold: int = 3
-    latency_threshold: float | None = None
+__all__ = ["Check", "Discovery", "Service", "Severity", "Source", "discover", "survey"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """One thing watched.
+class Source:
+    """A variable that led to a service, or filled it in; `shown` is its value without anything secret."""
 
-    `kind` is the preset's name, or "custom" for one of WATCH_FILE's own. `address` is for people and holds no secret.
-    `depends_on` names services that are watched too (a dependency that is not watched is left out).
-    `variables` are the names it was discovered from. `remedies` override the general remedy for a cause.
-    `start_period` is seconds: a service never yet seen up may fail that long before it counts as down.
+    variable: str
+    service: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """What is watched, and what there is to say about how it was told. Services are sorted by name.
+
+    With problems, `services` holds what could be understood all the same. `secrets` are what logs must mask.
     """
 
-    name: str
+    services: tuple[Service, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    sources: tuple[Source, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+
+
+def discover(environ: Mapping[str, str], *, watch_file: Path | None = None) -> Discovery:
+    """What `environ`, and the file it or `watch_file` names, say is to be watched. Never raises for what they hold."""
+    env = Env(environ)
+    settings = WatchSettings.read(env)
+    return survey(env, replace(settings, watch_file=watch_file or settings.watch_file))
+
+
+def survey(env: Env, settings: WatchSettings) -> Discovery:
+    """As discover, with an Env that other sections were read from too: their problems and notes are in the result."""
+    file = read_watch_file(settings.watch_file, env) if settings.watch_file else WatchFile()
+    instances = find_instances(env, presets())
+    defaults = _defaults(settings, file, env)
+    plans = {instance.name: _plan(instance, instances, file) for instance in instances}
+    for name, table in file.services.items():
+        if name not in plans and _is_ours(name, table, file, plans, env):
+            plans[name] = Plan(kind="custom", base={}, changes=table, depends_on=())
+
+    def report(place: Place, message: str, remedy: str) -> None:
+        env.problem(file.where(place), message, remedy)
+
+    services = []
+    for name in sorted(plans):
+        plan = plans[name]
+        depends_on = plan.depends_on
+        if isinstance(plan.changes.get("depends_on"), list):
+            depends_on = _named_dependencies(name, plan.changes["depends_on"], plans, file, env)
+        base = _without_idle_signs(plan.base, {plans[other].kind for other in depends_on})
+        service = make_service(
+            name,
+            plan.kind,
+            base,
+            plan.changes,
+            depends_on=depends_on,
+            variables=plan.variables,
+            defaults=defaults,
+            report=report,
+        )
+        if service is not None:
+            services.append(service)
+    services = _paused(services, settings.paused, env)
+    _check_graph(services, file, env)
+    if not plans and not env.problems:
+        _say_what_to_set(env)
+    sources = [
+        Source(variable=variable, service=instance.name, shown=shown)
+        for instance in instances
+        for variable, shown in instance.sources
+    ]
+    return Discovery(
+        services=tuple(services),
+        notes=tuple(env.notes),
+        problems=tuple(env.problems),
+        sources=tuple(sources),
+        secrets=tuple(dict.fromkeys([*env.secrets, *(secret for item in services for secret in secrets_of(item))])),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A service about to be made: its preset's table with placeholders filled, and WATCH_FILE's changes."""
+
     kind: str
-    title: str
-    address: str
-    checks: tuple[Check, ...]
-    depends_on: tuple[str, ...] = ()
+    base: Table
+    changes: Table
+    depends_on: tuple[str, ...]
     variables: tuple[str, ...] = ()
-    remedies: Mapping[Cause, str] = field(default_factory=dict)
-    start_period: float = 120.0
-    paused: bool = False
+
+
+def _plan(instance: Instance, instances: list[Instance], file: WatchFile) -> Plan:
+    preset = presets()[instance.kind]
+    return Plan(
+        kind=instance.kind,
+        base=_fill(instance, preset),
+        changes=file.services.get(instance.name, {}),
+        depends_on=settle_dependencies(instance, preset, instances),
+        variables=tuple(variable for variable, _ in instance.sources),
+    )
+
+
+def _fill(instance: Instance, preset: Preset) -> Table:
+    """The preset's table for this instance: placeholders filled, checks that lack what they require left out."""
+    checks: dict[str, object] = {}
+    for name, table in preset.checks.items():
+        required = table.get("requires", [])
+        if isinstance(required, list) and all(
+            any(instance.values.get(part) for part in str(alternatives).split("|")) for alternatives in required
+        ):
+            check = expand({key: item for key, item in table.items() if key != "requires"}, instance.values.get)
+            if isinstance(check, dict):
+                checks[name] = _with_user(check, instance) if preset.reads == "http" else check
+    if instance.address.scheme == "https":
+        checks["certificate"] = {
+            "kind": "tls",
+            "host": instance.address.host,
+            "port": instance.address.port,
+            "interval": 3600.0,
+        }
+    title = f"{preset.title} ({instance.suffix})" if instance.suffix else preset.title
+    return {"title": title, "address": instance.address.url, "checks": checks, "remedies": preset.remedies}
+
+
+def _with_user(check: dict[str, object], instance: Instance) -> dict[str, object]:
+    """An HTTP check that signs in as the user named in the address, if there is one."""
+    if check.get("kind") != "http" or not (instance.address.user or instance.address.password):
+        return check
+    return {**check, "headers": with_basic(check.get("headers"), instance.address.user, instance.address.password)}
+
+
+def _without_idle_signs(base: Table, kinds: set[str]) -> Table:
+    """The table without the signs that count only with a dependency this service does not have."""
+    checks = base.get("checks", {})
+    if not isinstance(checks, dict):
+        return base
+    kept = {}
+    for name, check in checks.items():
+        signs = [sign for sign in check.get("signs", []) if sign.get("if_depends_on") in {*kinds, None}]
+        plain = [{key: item for key, item in sign.items() if key != "if_depends_on"} for sign in signs]
+        kept[name] = {**check, "signs": plain} if "signs" in check else check
+    return {**base, "checks": kept}
+
+
+def _defaults(settings: WatchSettings, file: WatchFile, env: Env) -> DefaultsTable:
+    """WATCH_FILE's defaults, filled up with the environment's."""
+    chosen = file.defaults
+    if chosen.timeout is not None and chosen.timeout >= (chosen.interval or settings.interval):
+        env.problem(file.where(("defaults", "timeout")), "is not below the interval", "lower it or raise the interval")
+    own = {slot.name: getattr(chosen, slot.name) for slot in fields(chosen)}
+    from_environment = {
+        "interval": settings.interval,
+        "timeout": settings.probe_timeout,
+        "failure_threshold": settings.failure_threshold,
+        "success_threshold": settings.success_threshold,
+        "start_period": settings.start_period,
+    }
+    return DefaultsTable(**{**from_environment, **{key: value for key, value in own.items() if value is not None}})
+
+
+def _preset_of(name: str) -> str | None:
+    """The preset a service of this name would have come from."""
+    return next((kind for kind in presets() if name == kind or name.startswith(f"{kind}-")), None)
+
+
+def _is_ours(name: str, table: Table, file: WatchFile, plans: Mapping[str, Plan], env: Env) -> bool:
+    """Whether WATCH_FILE makes a service of its own under this name, rather than changing one."""
+    if table.get("checks"):
+        return True
+    kind = _preset_of(name)
+    if kind is not None:
+        env.note(f"{file.where(('services', name))}: {name} is not watched here, so these changes do nothing")
+    else:
+        env.problem(
+            file.where(("services", name)),
+            "is no service that is watched, and has no check of its own",
+            suggest(name, [*plans, *presets()]) + " To add a service give it [services.NAME.checks.health]",
+        )
+    return False
+
+
+def _named_dependencies(
+    name: str, given: object, plans: Mapping[str, Plan], file: WatchFile, env: Env
+) -> tuple[str, ...]:
+    """The watched ones among the names WATCH_FILE gives; a known kind that is not watched is left out with a note."""
+    place = ("services", name, "depends_on")
+    found = []
+    for item in given if isinstance(given, list) else []:
+        other = item.reveal() if isinstance(item, Secret) else item
+        if other in plans:
+            found.append(other)
+        elif isinstance(other, str) and _preset_of(other):
+            env.note(f"{file.where(place)}: {other} is not watched, so it is left out")
+        else:
+            env.problem(file.where(place), "names a service that is not known", suggest(str(other), plans))
+    return tuple(dict.fromkeys(found))
+
+
+def _paused(services: list[Service], names: tuple[str, ...], env: Env) -> list[Service]:
+    """The services, with those named in PAUSE paused."""
+    watched = {service.name for service in services}
+    for name in names:
+        if name not in watched and _preset_of(name):
+            env.note(f"PAUSE: {name} is not watched anyway")
+        elif name not in watched:
+            env.problem("PAUSE", "names a service that is not known", suggest(name, watched))
+    return [replace(service, paused=True) if service.name in names else service for service in services]
+
+
+def _check_graph(services: list[Service], file: WatchFile, env: Env) -> None:
+    circle = find_circle({service.name: service.depends_on for service in services})
+    if circle:
+        row = " → ".join((*circle, circle[0]))
+        place = next((("services", name, "depends_on") for name in circle if name in file.services), ("services",))
+        env.problem(file.where(place), f"services depend on each other in a circle: {row}", "take one of them out")
+
+
+def _say_what_to_set(env: Env) -> None:
+    known = presets().values()
+    names = sorted({variable for preset in known for variable in preset.own_variables()})
+    env.problem("environment", "names no service to watch", f"set one or more of {', '.join(names)}, or WATCH_FILE")
+
+
+def secrets_of(service: Service) -> list[Secret]:
+    """Every secret its checks hold."""
+    found = []
+    for check in service.checks:
+        for slot in fields(check.params):
+            value = getattr(check.params, slot.name)
+            values = value.values() if isinstance(value, Mapping) else (value,)
+            found += [item for item in values if isinstance(item, Secret)]
+    return found

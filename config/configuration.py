@@ -1,0 +1,40 @@
+"""Everything the daemon was told, read once at start: all that is wrong is said at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from config.env import ConfigError, Env, Read
+from config.secret import Secret
+from config.services import Discovery, survey
+from config.settings import LogSettings, StateSettings, WatchSettings, WebSettings, note_what_is_not_built
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """The sections of the daemon, what is watched, and each setting that was read, for `monitor config` to show."""
+
+    watch: WatchSettings
+    web: WebSettings
+    state: StateSettings
+    logs: LogSettings
+    discovery: Discovery
+    settings: tuple[Read, ...]
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret that was read: logs must mask them."""
+        own = [secret for secret in (self.web.metrics_token, self.web.api_token) if secret is not None]
+        return tuple(dict.fromkeys([*own, *self.discovery.secrets]))
+
+
+def load(environ: Mapping[str, str]) -> Configuration:
+    """What `environ` says, in full. Raises ConfigError with every problem there is."""
+    env = Env(environ)
+    watch, web = WatchSettings.read(env), WebSettings.read(env)
+    state, logs = StateSettings.read(env), LogSettings.read(env)
+    settings = tuple(env.reads.values())
+    note_what_is_not_built(env)
+    discovery = survey(env, watch)
+    if discovery.problems:
+        raise ConfigError(discovery.problems)
+    return Configuration(watch=watch, web=web, state=state, logs=logs, discovery=discovery, settings=settings)

@@ -1,0 +1,53 @@
+"""Who depends on whom: the presets' words matched to what is watched, and circles found."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from config.instances import Instance
+from config.presets import Preset
+
+
+def settle_dependencies(instance: Instance, preset: Preset, instances: Iterable[Instance]) -> tuple[str, ...]:
+    """The watched services that `instance` depends on, by the kinds its preset names.
+
+    Of several of a kind it is the one with the instance's own suffix, else the one whose suffix is the preset's name
+    (DATABASE_URL__LITELLM) or family (DATABASE_URL__LANGFUSE serves langfuse-web and langfuse-worker), else the plain
+    one. None of them: no dependency; a wrong one would hide an alert.
+    """
+    watched: dict[str, dict[str, str]] = {}
+    for other in instances:
+        watched.setdefault(other.kind, {})[_key(other.suffix)] = other.name
+    wanted = [_key(suffix) for suffix in (instance.suffix, instance.kind, preset.family) if suffix]
+    found = []
+    for kind in preset.depends_on:
+        candidates = watched.get(kind, {})
+        match = next((candidates[suffix] for suffix in [*wanted, ""] if suffix in candidates), None)
+        if match is not None:
+            found.append(match)
+    return tuple(found)
+
+
+def _key(suffix: str) -> str:
+    return suffix.replace("-", "")
+
+
+def find_circle(edges: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """One circle of names, each depending on the next and the last on the first; () when there is none."""
+    done: set[str] = set()
+
+    def walk(name: str, path: tuple[str, ...]) -> tuple[str, ...]:
+        if name in path:
+            return path[path.index(name) :]
+        if name in done:
+            return ()
+        for other in edges.get(name, ()):
+            circle = walk(other, (*path, name))
+            if circle:
+                return circle
+        done.add(name)
+        return ()
+
+    for name in sorted(edges):
+        circle = walk(name, ())
+        if circle:
+            return circle
+    return ()

@@ -1,0 +1,238 @@
+"""Which of the known services there are: presets × environment → one Instance for each address that is set.
+
+`DATABASE_URL` is found as postgres, `DATABASE_URL__LANGFUSE` as postgres-langfuse, and so for every preset.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from config.endpoints import read_endpoint
+from config.env import Env
+from config.presets import Companion, Preset
+from config.urls import Address, AddressError
+
+SUFFIX = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+LOOKS_LIKE_AN_ADDRESS = re.compile(r"[A-Z0-9_]+_(?:URL|URI|HOST|ENDPOINT)(?:__[A-Z0-9_]+)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One known service that is set. `values` are what the preset's placeholders stand for.
+
+    `sources` pairs each variable it was found from with what it holds, fit to be shown.
+    """
+
+    name: str
+    kind: str
+    suffix: str
+    address: Address
+    values: Mapping[str, object]
+    sources: tuple[tuple[str, str], ...]
+
+
+class Variables:
+    """The environment's variables by base and suffix: REDIS_URL__EU_1 and REDIS_URL__eu_1 spell the same thing."""
+
+    def __init__(self, env: Env, known: Iterable[Preset]) -> None:
+        bases = {variable for preset in known for variable in _all_variables(preset)}
+        self._names: dict[tuple[str, str], str] = {}
+        for name in sorted(env.environ):
+            base, separator, raw = name.partition("__")
+            if base not in bases:
+                continue
+            suffix = raw.lower().replace("_", "-")
+            if separator and not SUFFIX.fullmatch(suffix):
+                env.problem(
+                    name,
+                    f"has nothing usable after {base}__",
+                    f"write letters, digits and single underscores there, such as {base}__EU",
+                )
+            else:
+                self._names.setdefault((base, suffix), name)
+
+    def name(self, base: str, suffix: str) -> str:
+        """The variable `base` for `suffix` as it is spelled in the environment, or as it would be."""
+        return self._names.get((base, suffix), f"{base}__{suffix.upper().replace('-', '_')}" if suffix else base)
+
+    def suffixes(self, bases: Iterable[str]) -> list[str]:
+        """The suffixes under which any of `bases` occurs, sorted; "" for the plain one."""
+        wanted = set(bases)
+        return sorted({suffix for base, suffix in self._names if base in wanted})
+
+
+def find_instances(env: Env, known: Mapping[str, Preset]) -> list[Instance]:
+    """Every known service whose address is set, sorted by name; problems and notes go to `env`."""
+    variables = Variables(env, known.values())
+    found = []
+    for kind, preset in known.items():
+        for suffix in variables.suffixes(preset.own_variables()):
+            instance = _instance(env, variables, kind, preset, suffix)
+            if instance is not None:
+                found.append(instance)
+        _note_orphans(env, variables, kind, preset)
+    _note_near_misses(env, known)
+    return sorted(found, key=lambda instance: instance.name)
+
+
+def _instance(env: Env, variables: Variables, kind: str, preset: Preset, suffix: str) -> Instance | None:
+    name = f"{kind}-{suffix}" if suffix else kind
+    before = len(env.problems)
+    spelled = _spelled(env, variables, preset, suffix)
+    if spelled is None:
+        if len(env.problems) == before:
+            set_but_empty = [variables.name(base, suffix) for base in preset.own_variables()]
+            given = next(variable for variable in set_but_empty if variable in env.environ)
+            env.note(f"{given} is set but empty, so {name} is not watched")
+        return None
+    variable, text = spelled
+    companions, sources = _companions(env, variables, preset, suffix)
+    try:
+        endpoint = read_endpoint(text, preset, companions)
+    except AddressError as error:
+        env.problem(variable, error.message, error.remedy)
+        return None
+    address = endpoint.address
+    for note in (*endpoint.notes, *_railway_notes(env, address)):
+        env.note(f"{variable}: {note}")
+    if address.password:
+        env.secrets.append(address.password)
+    _note_left_out(env, variables, preset, name, suffix, endpoint.values)
+    return Instance(
+        name=name,
+        kind=kind,
+        suffix=suffix,
+        address=address,
+        values=endpoint.values,
+        sources=((variable, address.url), *sources),
+    )
+
+
+def _spelled(env: Env, variables: Variables, preset: Preset, suffix: str) -> tuple[str, str] | None:
+    """The variable that says where the service is, and its text; None when none does or it cannot be used."""
+    found: list[tuple[str, str]] = []
+    for base in preset.variables:
+        name = variables.name(base, suffix)
+        text = env.text(name, says=preset.says)
+        if text:
+            found.append((name, text))
+        elif env.is_set(name):
+            return None  # set and unusable: a problem was reported, and another variable must not hide it
+    if preset.host_variable:
+        name = variables.name(preset.host_variable, suffix)
+        host = env.text(name, says=f"Host of {preset.title}, if {preset.variables[0]} is not set.")
+        if host and not found:
+            return _host_and_port(env, variables, preset, suffix, name, host)
+        if host and host.lower() not in found[0][1].lower():
+            env.note(f"{name} is not used: {found[0][0]} already says where {preset.title} is")
+    for name, text in found[1:]:
+        if text != found[0][1]:
+            env.note(f"{name} is not used: {found[0][0]} already says where {preset.title} is")
+    return found[0] if found else None
+
+
+def _host_and_port(
+    env: Env, variables: Variables, preset: Preset, suffix: str, name: str, host: str
+) -> tuple[str, str] | None:
+    if host.count(":") > 1 and "://" not in host and not host.startswith("["):
+        host = f"[{host}]"
+    if preset.port_variable is None or re.search(r":\d+/?$", host):
+        return name, host
+    port_name = variables.name(preset.port_variable, suffix)
+    if (env.raw(port_name) or "").startswith("tcp://"):
+        env.problem(
+            port_name,
+            "holds tcp://…, which Kubernetes sets for a service of that name",
+            f"set {preset.variables[0]}, or turn service links off (enableServiceLinks: false)",
+        )
+        return None
+    before = len(env.problems)
+    says = f"Port that goes with {preset.host_variable}."
+    port = env.whole(port_name, default=preset.port, least=1, most=65_535, says=says)
+    return None if len(env.problems) > before else (name, f"{host.rstrip('/')}:{port}")
+
+
+def _companions(
+    env: Env, variables: Variables, preset: Preset, suffix: str
+) -> tuple[dict[str, object], list[tuple[str, str]]]:
+    """What goes with the address, and from which variables it came."""
+    values: dict[str, object] = {}
+    sources = []
+    for key, companion in preset.companions.items():
+        names = [variables.name(base, suffix) for base in companion.variables]
+        if suffix and companion.inherited:
+            names += companion.variables
+        for name in names:
+            if env.is_set(name):
+                values[key] = _read(env, name, companion)
+                sources.append((name, "***" if companion.kind == "secret" else str(values[key])))
+                break
+        if values.get(key) is None:
+            values[key] = None if suffix else companion.default
+    return values, sources
+
+
+def _read(env: Env, name: str, companion: Companion) -> object:
+    if companion.kind == "secret":
+        return env.secret(name, says=companion.says)
+    if companion.kind == "flag":
+        return env.flag(name, default=False, says=companion.says)
+    return env.text(name, default=companion.default or "", says=companion.says) or None
+
+
+def _note_left_out(
+    env: Env, variables: Variables, preset: Preset, name: str, suffix: str, values: Mapping[str, object]
+) -> None:
+    """Notes each check that lacks what it requires; half of what it requires is a problem."""
+    for check, table in preset.checks.items():
+        required = [str(part).split("|") for part in cast("list[object]", table.get("requires", []))]
+        missing = [parts for parts in required if not any(values.get(part) for part in parts)]
+        wanted = [
+            [variables.name(base, suffix) for part in parts for base in preset.companions[part].variables]
+            for parts in missing
+        ]
+        if not missing or any(env.is_set(variable) for group in wanted for variable in group):
+            continue  # complete, or a problem with the variable itself was reported
+        words = " and ".join(" or ".join(group) for group in wanted)
+        if len(missing) < len(required):
+            env.problem(words, f"is not set, and the check {name}/{check} needs it beside what is set", "set it too")
+        else:
+            env.note(f"{name}: the check {check} is left out; set {words} to have it")
+
+
+def _railway_notes(env: Env, address: Address) -> list[str]:
+    if env.is_set("RAILWAY_ENVIRONMENT_ID") and address.host in ("localhost", "127.0.0.1", "::1"):
+        return ["names this very container; another service's name ends in .railway.internal"]
+    return []
+
+
+def _all_variables(preset: Preset) -> list[str]:
+    companions = [variable for companion in preset.companions.values() for variable in companion.variables]
+    port = [preset.port_variable] if preset.port_variable else []
+    return [*preset.own_variables(), *port, *companions]
+
+
+def _note_orphans(env: Env, variables: Variables, kind: str, preset: Preset) -> None:
+    """Notes each companion that is set while nothing says where its service is."""
+    homes = set(variables.suffixes(preset.own_variables()))
+    own = [base for base in _all_variables(preset) if base not in preset.own_variables() and base != "BACKUP_BUCKET"]
+    for base in own:
+        for suffix in variables.suffixes([base]):
+            name = variables.name(base, suffix)
+            if suffix not in homes and env.is_set(name):
+                wanted = variables.name(preset.variables[0], suffix)
+                env.note(f"{name} is set, but without {wanted} no {kind} is watched")
+
+
+def _note_near_misses(env: Env, known: Mapping[str, Preset]) -> None:
+    """Notes variables that look like a slip in one of ours."""
+    ours = [variable for preset in known.values() for variable in preset.own_variables()]
+    for name in sorted(env.environ):
+        base = name.partition("__")[0]
+        if base in ours or not LOOKS_LIKE_AN_ADDRESS.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(base, ours, n=1, cutoff=0.87)
+        if near and near[0] not in env.environ:
+            env.note(f"{name} is not read; did you mean {near[0]}?")

@@ -1,0 +1,81 @@
+"""The services we know: one TOML file each in presets/, data alone.
+
+A preset says by which variables its service is found, what to ask it, what it depends on and what helps when it fails.
+`${name}` in a check stands for a part of the address (url, host, port, tls, user, password, database, options) or for
+a companion; an entry whose value is not known is left out.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from config.causes import Cause
+from config.checks import Port
+from config.tables import Place, build
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companion:
+    """A variable that goes with an address: a key, a user, a bucket. The first of `variables` that is set counts.
+
+    What the address itself says wins over it. `inherited`: a suffixed service without one of its own takes the plain
+    one. `default` goes for the plain service only.
+    """
+
+    variables: tuple[str, ...]
+    says: str
+    kind: Literal["text", "secret", "flag"] = "text"
+    default: str | None = None
+    inherited: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """One known service.
+
+    `reads` is the form of its address (`config.urls.FORMS`). `family` is the suffix that names its own database, broker
+    or store, besides the preset's name. `drop_paths` are endings of an address that people copy along and that are not
+    part of it. A check may have `requires`: the placeholders it cannot do without ("a|b": either); a sign may have
+    `if_depends_on`: it counts only when a service of that kind is among the dependencies.
+    """
+
+    title: str
+    reads: Literal["http", "grpc", "postgres", "redis", "clickhouse", "s3"]
+    variables: tuple[str, ...]
+    says: str
+    checks: Mapping[str, Mapping[str, object]]
+    remedies: Mapping[Cause, str]
+    port: Port
+    host_variable: str | None = None
+    port_variable: str | None = None
+    family: str = ""
+    depends_on: tuple[str, ...] = ()
+    drop_paths: tuple[str, ...] = ()
+    companions: Mapping[str, Companion] = field(default_factory=dict)
+
+    def own_variables(self) -> tuple[str, ...]:
+        """Every variable that can name its address."""
+        return self.variables + ((self.host_variable,) if self.host_variable else ())
+
+
+@cache
+def presets() -> Mapping[str, Preset]:
+    """Every preset by its name, which is its file's, sorted. Raises ValueError for a file that is wrong."""
+    found = {}
+    files = sorted(
+        (entry for entry in resources.files("config").joinpath("presets").iterdir() if entry.name.endswith(".toml")),
+        key=lambda entry: entry.name,
+    )
+    for entry in files:
+        name = entry.name.removesuffix(".toml")
+
+        def report(place: Place, message: str, remedy: str, name: str = name) -> None:
+            raise ValueError(f"presets/{name}.toml: {'.'.join(place)} {message}; {remedy}")
+
+        preset = build(Preset, tomllib.loads(entry.read_text(encoding="utf-8")), (), report)
+        if preset is not None:
+            found[name] = preset
+    return found

@@ -1,0 +1,212 @@
+"""Tables as presets and WATCH_FILE write them → Services.
+
+`base` is a preset's table with its placeholders filled, `changes` is what WATCH_FILE says about the same service;
+either may be empty. A time is looked for in WATCH_FILE's check, then in its service, then in the preset's check, then
+in the defaults.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from config.causes import Cause
+from config.checks import PARAMS, ClickhouseParams, DnsParams, HttpParams, Limits, Params, S3Params
+from config.secret import Secret
+from config.tables import Place, Report, build, slots_of, suggest
+from config.urls import FORMS, AddressError, parse_address
+from config.watched import Check, Service, Severity
+
+Seconds = Annotated[float, Limits(0.05, 86_400 * 7)]
+Count = Annotated[int, Limits(1, 100)]
+Table = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What [defaults], a service and a check may each say. None: ask the next. A latency_threshold of 0 means never."""
+
+    interval: Seconds | None = None
+    timeout: Seconds | None = None
+    failure_threshold: Count | None = None
+    success_threshold: Count | None = None
+    warn_threshold: Count | None = None
+    latency_threshold: Annotated[float, Limits(0, 86_400)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultsTable(Timing):
+    """WATCH_FILE's [defaults]."""
+
+    start_period: Annotated[float, Limits(0, 86_400)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckTable(Timing):
+    """A check without its kind's parameters, which stand beside these keys."""
+
+    kind: Literal["http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse", "s3"]
+    severity: Severity = "down"
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceTable(Timing):
+    """A service. `checks` are looked into one by one."""
+
+    title: str = ""
+    address: str = ""
+    depends_on: tuple[str, ...] | None = None
+    start_period: Annotated[float, Limits(0, 86_400)] | None = None
+    paused: bool = False
+    remedies: Mapping[Cause, str] = field(default_factory=dict)
+    checks: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+HOW = "add one, such as [services.NAME.checks.health] with kind and url"
+TIMING = tuple(slots_of(Timing))
+
+
+def make_service(
+    name: str,
+    kind: str,
+    base: Table,
+    changes: Table,
+    *,
+    depends_on: tuple[str, ...],
+    variables: tuple[str, ...] = (),
+    defaults: DefaultsTable,
+    report: Report,
+) -> Service | None:
+    """The service `name`; None when nothing of it can be used. `depends_on` is already settled."""
+    place = ("services", name)
+    top = {key: value for key, value in {**base, **changes}.items() if key not in ("checks", "remedies")}
+    written = build(ServiceTable, {**changes, **top}, place, report)
+    known = build(ServiceTable, base, place, report)
+    if written is None or known is None:
+        return None
+    level = {key: getattr(written, key) for key in TIMING if getattr(written, key) is not None}
+    checks = []
+    names = list(dict.fromkeys((*known.checks, *written.checks)))
+    for check in names:
+        given, own = written.checks.get(check, {}), known.checks.get(check, {})
+        where = (*place, "checks", check)
+        if not own and "kind" not in given and known.checks:
+            report(where, f"is not a check of {name}, and has no kind of its own", suggest(check, known.checks))
+        elif own and given.get("kind", own["kind"]) != own["kind"]:
+            report((*where, "kind"), f"cannot be changed; {name}'s {check} is {own['kind']}", "add a check of your own")
+        else:
+            made = _check(check, {**own, **level, **given}, {**level, **given}, where, defaults, report)
+            checks += [made] if made else []
+    merged = [{**known.checks.get(check, {}), **written.checks.get(check, {})} for check in names]
+    if all(table.get("enabled") is False for table in merged):
+        report(place, "has no check that is on", "write paused = true to rest the whole service" if merged else HOW)
+    if not checks:
+        return None
+    return Service(
+        name=name,
+        kind=kind,
+        title=written.title or name,
+        address=written.address or address_of(checks[0].params),
+        checks=tuple(checks),
+        depends_on=depends_on,
+        variables=variables,
+        remedies={**known.remedies, **written.remedies},
+        start_period=_first(written.start_period, defaults.start_period, 120.0),
+        paused=written.paused,
+    )
+
+
+def _check(
+    name: str, table: Table, chosen: Table, place: Place, defaults: DefaultsTable, report: Report
+) -> Check | None:
+    """One check from its merged table; `chosen` is the part that was asked for on purpose. None if off or unusable."""
+    frame_keys = slots_of(CheckTable)
+    frame_table = {key: value for key, value in table.items() if key in frame_keys}
+    frame = build(CheckTable, frame_table, place, report)
+    if frame is None or not frame.enabled:
+        return None
+    cls = PARAMS[frame.kind]
+    rest = {key: value for key, value in table.items() if key not in frame_keys}
+    wrong = [key for key in rest if key not in slots_of(cls)]
+    for key in wrong:
+        report(
+            (*place, key), f"is not a known key of a {frame.kind} check", suggest(key, {*slots_of(cls), *frame_keys})
+        )
+    params = None if wrong else build(cls, _settle_url(frame.kind, rest, place, report), place, report)
+    interval = _first(frame.interval, defaults.interval, 60.0)
+    timeout = _first(frame.timeout, defaults.timeout, 10.0)
+    if timeout >= interval:
+        if "timeout" in chosen:
+            report((*place, "timeout"), "is not below the interval", "lower it, or raise the interval")
+        timeout = interval / 2
+    latency = frame.latency_threshold if frame.latency_threshold is not None else defaults.latency_threshold
+    if latency and latency >= timeout and "latency_threshold" in chosen:
+        report((*place, "latency_threshold"), "is not below the timeout, so it could never be passed", "lower it")
+    if params is None:
+        return None
+    return Check(
+        name=name,
+        kind=frame.kind,
+        params=params,
+        severity=frame.severity,
+        interval=interval,
+        timeout=timeout,
+        failure_threshold=_first(frame.failure_threshold, defaults.failure_threshold, 3),
+        success_threshold=_first(frame.success_threshold, defaults.success_threshold, 2),
+        warn_threshold=_first(frame.warn_threshold, defaults.warn_threshold, 3),
+        latency_threshold=latency or None,
+    )
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
+
+
+def _settle_url(kind: str, table: Table, place: Place, report: Report) -> Table:
+    """The table with its url in the form the probe wants: a scheme, no user; user and password where they belong."""
+    written = table.get("url")
+    url = written.reveal() if isinstance(written, Secret) else written
+    if kind not in ("http", "clickhouse", "s3") or not isinstance(url, str):
+        return table
+    where = (*place, "url")
+    if isinstance(written, Secret) and "?" in url:
+        report(where, "has a ? and comes from a variable, and addresses are shown", "send a secret in headers instead")
+        return {**table, "url": "http://unusable"}
+    try:
+        address = parse_address(url, FORMS[kind])
+    except AddressError as error:
+        report(where, error.message, error.remedy)
+        return {**table, "url": "http://unusable"}
+    settled = dict(table)
+    if kind == "http":
+        root = address.url.removesuffix(address.path) if address.path else address.url
+        start = url.find("://") + 3 if "://" in url else 0
+        tail = min((at for at in (url.find(mark, start) for mark in "/?#") if at >= 0), default=len(url))
+        settled["url"] = root + url[tail:].partition("#")[0]
+        if address.user or address.password:
+            settled["headers"] = with_basic(table.get("headers"), address.user, address.password)
+        return settled
+    settled["url"] = address.url.removesuffix(address.path) if address.path else address.url
+    if kind == "clickhouse":
+        settled.setdefault("user", address.user)
+        settled.setdefault("password", address.password)
+    return settled
+
+
+def with_basic(headers: object, user: str | None, password: Secret | None) -> object:
+    """The headers with user and password of an address as HTTP's basic authorization, unless they have their own."""
+    given = dict(headers) if isinstance(headers, Mapping) else {}
+    if any(str(name).lower() == "authorization" for name in given):
+        return given
+    pair = f"{user or ''}:{password.reveal() if password else ''}"
+    return {**given, "Authorization": Secret("Basic " + base64.b64encode(pair.encode()).decode())}
+
+
+def address_of(params: Params) -> str:
+    """Where a check looks, for people: without user, password and query."""
+    if isinstance(params, HttpParams | ClickhouseParams | S3Params):
+        return params.url.partition("?")[0]
+    if isinstance(params, DnsParams):
+        return params.name
+    return f"[{params.host}]:{params.port}" if ":" in params.host else f"{params.host}:{params.port}"
