@@ -1,0 +1,1 @@
+"""What is backed up. One file an engine; `SOURCES` in `table` maps the engine to its source."""
