@@ -23,7 +23,8 @@ class Rule:
 
     Every condition that is set must hold; `text` is a regular expression looked for in the evidence's text, whatever
     its case. `proof` says the conditions in words, for docs/reference/causes.md. `says` is a sentence in which
-    {title}, {address} and {code} are filled in; `remedy` is one line of steps in the order to try them.
+    {title}, {address}, {code} and {setting} are filled in; `remedy` is one line of steps in the order to try them. A
+    `precise` rule knows more than the cause: its remedy goes before the service's own, which knows the cause alone.
     """
 
     cause: Cause
@@ -35,6 +36,7 @@ class Rule:
     codes: Collection[str] = ()
     signs: Collection[str] = ()
     text: str = ""
+    precise: bool = False
 
     def holds(self, outcome: Outcome) -> bool:
         """Whether this outcome shows everything the rule asks for."""

@@ -18,6 +18,7 @@ CLICKHOUSE: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.AUTH,
+        precise=True,
         codes=("195", "497"),
         proof="497 access denied, 195 address not allowed",
         says="{title} at {address} knows the user, and does not let it do this.",
@@ -33,6 +34,7 @@ CLICKHOUSE: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=("241", "173"),
         proof="241 memory limit exceeded",
         says="{title} at {address} is out of memory.",
@@ -41,6 +43,7 @@ CLICKHOUSE: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=("243",),
         proof="243 not enough space",
         says="{title} at {address} has no disk space left.",
@@ -50,6 +53,7 @@ CLICKHOUSE: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=("252",),
         proof="252 too many parts",
         says="{title} at {address} refuses inserts: too many parts.",
@@ -58,6 +62,7 @@ CLICKHOUSE: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=("202", "201", "439", "203"),
         proof="202 too many simultaneous queries, 201 quota exceeded, 439 no thread left",
         says="{title} at {address} is up, but takes no more queries ({code}).",
@@ -66,6 +71,7 @@ CLICKHOUSE: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=("76",),
         text="too many open files|errno: 24",
         proof="76 with errno 24: too many open files",
@@ -104,11 +110,19 @@ CLICKHOUSE: tuple[Rule, ...] = (
         remedy=GENERAL[Cause.STOPPING].remedy,
     ),
     Rule(
+        cause=Cause.SERVER_ERROR,
+        precise=True,
+        codes=tuple(f"HTTP {status}" for status in range(500, 600)),
+        proof="a 5xx without ClickHouse's code: a proxy before it",
+        says="What answers for {title} at {address} is not ClickHouse, but a proxy that cannot reach it ({code}).",
+        remedy="See whether ClickHouse itself runs, and use its private address in {setting} to leave the proxy out.",
+    ),
+    Rule(
         cause=Cause.WRONG_SERVICE,
         sights=(Sight.GARBLED,),
         text="port 9000|port 8123|clickhouse-client program",
         proof="ClickHouse's native port answers",
-        says="{address} is the port of ClickHouse's native protocol, not of its HTTP interface.",
+        says="{title} at {address} answers with ClickHouse's native protocol: its HTTP interface has another port.",
         remedy="Use port 8123 (or 8443 with https://) in {setting}.",
     ),
     replace(

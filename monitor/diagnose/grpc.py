@@ -8,14 +8,14 @@ from monitor.probes.base import Sight
 GRPC: tuple[Rule, ...] = (
     Rule(
         cause=Cause.AUTH,
-        codes=("UNAUTHENTICATED", "PERMISSION_DENIED", "16", "7", "401", "403"),
+        codes=("UNAUTHENTICATED", "PERMISSION_DENIED", "401", "403"),
         proof="UNAUTHENTICATED or PERMISSION_DENIED",
         says="{title} at {address} does not accept our key ({code}).",
         remedy=GENERAL[Cause.AUTH].remedy,
     ),
     Rule(
         cause=Cause.NOT_FOUND,
-        codes=("UNIMPLEMENTED", "NOT_FOUND", "SERVICE_UNKNOWN", "12", "5", "404"),
+        codes=("UNIMPLEMENTED", "NOT_FOUND", "SERVICE_UNKNOWN"),
         proof="UNIMPLEMENTED, NOT_FOUND or SERVICE_UNKNOWN: no health service, or not of that name",
         says="{title} at {address} speaks gRPC, but reports no health under that name ({code}).",
         remedy="Leave service empty in the check to ask about the server as a whole. If it has no health service, "
@@ -23,7 +23,7 @@ GRPC: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
-        codes=("RESOURCE_EXHAUSTED", "8"),
+        codes=("RESOURCE_EXHAUSTED",),
         proof="RESOURCE_EXHAUSTED",
         says="{title} at {address} is at its limit.",
         remedy=GENERAL[Cause.CAPACITY].remedy,
@@ -36,10 +36,6 @@ GRPC: tuple[Rule, ...] = (
             "UNAVAILABLE",
             "INTERNAL",
             "DATA_LOSS",
-            "2",
-            "13",
-            "14",
-            "15",
             "500",
             "502",
             "503",
@@ -50,7 +46,7 @@ GRPC: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.NO_ANSWER,
-        codes=("DEADLINE_EXCEEDED", "4"),
+        codes=("DEADLINE_EXCEEDED",),
         proof="DEADLINE_EXCEEDED",
         says="{title} at {address} takes the connection but does not answer in time.",
         remedy=GENERAL[Cause.NO_ANSWER].remedy,

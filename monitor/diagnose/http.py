@@ -9,7 +9,6 @@ from monitor.probes.base import Sight
 
 _STATUS_5XX = tuple(str(status) for status in range(500, 600))
 _REDIRECTS = ("300", "301", "302", "303", "307", "308")
-_HTML = r"\bhtml\b|<!doctype"
 _PLAIN_ON_TLS = r"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server|speaking plain HTTP to an SSL"
 
 HTTP: tuple[Rule, ...] = (
@@ -24,6 +23,7 @@ HTTP: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.SERVER_ERROR,
+        precise=True,
         codes=("502", "503", "504"),
         text="application failed to respond",
         proof="Railway's edge says “Application failed to respond”",
@@ -34,6 +34,7 @@ HTTP: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.NOT_FOUND,
+        precise=True,
         codes=("404",),
         text="application not found",
         proof="Railway's edge says “Application not found”",
@@ -60,6 +61,7 @@ HTTP: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=("429", "507", "509"),
         proof="429 too many requests, or 507 out of storage",
         says="{title} at {address} is at its limit ({code}).",
@@ -68,6 +70,7 @@ HTTP: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.SERVER_ERROR,
+        precise=True,
         codes=("502", "504"),
         proof="502 or 504: a proxy got no good answer from the service behind it",
         says="A proxy in front of {title} at {address} gets no answer from it ({code}).",
@@ -108,8 +111,8 @@ HTTP: tuple[Rule, ...] = (
     replace(GENERAL[Cause.BAD_STATUS], signs=("status",), proof="any other status that was not expected"),
     Rule(
         cause=Cause.WRONG_SERVICE,
-        sights=(Sight.ANSWERED, Sight.GARBLED),
-        text=_HTML,
+        sights=(Sight.GARBLED,),
+        signs=("json",),
         proof="an HTML page where JSON is expected",
         says="{address} answers with a web page where {title} would answer with JSON.",
         remedy="Another service has that port, or this version of it does not have the path and shows its web page "

@@ -20,6 +20,7 @@ POSTGRES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.AUTH,
+        precise=True,
         codes=("28000",),
         text="no pg_hba.conf entry",
         proof="28000, no pg_hba.conf entry for this host, user or database",
@@ -30,7 +31,15 @@ POSTGRES: tuple[Rule, ...] = (
     Rule(
         cause=Cause.TLS,
         sights=(Sight.TLS,),
-        text="does not support SSL",
+        codes=("insecure",),
+        proof="the server, or a proxy before it, says that it wants TLS",
+        says="{title} at {address} takes only encrypted connections.",
+        remedy="Add ?sslmode=require to {setting}.",
+    ),
+    Rule(
+        cause=Cause.TLS,
+        sights=(Sight.TLS,),
+        codes=("no_tls",),
         proof="the server speaks no TLS and sslmode asks for it",
         says="{title} at {address} does not speak TLS, and sslmode asks for it.",
         remedy="Take sslmode out of {setting}, or write sslmode=prefer: on a private network plain connections are "
@@ -44,6 +53,14 @@ POSTGRES: tuple[Rule, ...] = (
         remedy="Compare user and password in {setting} with the server's: use the reference "
         "${{Postgres.DATABASE_URL}} rather than a copy. Changing POSTGRES_PASSWORD does not change a database that "
         "exists; ALTER ROLE … PASSWORD does. Check for characters that need %-encoding.",
+    ),
+    Rule(
+        cause=Cause.AUTH,
+        precise=True,
+        codes=("42501",),
+        proof="42501 permission denied",
+        says="{title} at {address} lets this user in, but not to this database.",
+        remedy="GRANT CONNECT ON DATABASE … TO the user of {setting}.",
     ),
     Rule(
         cause=Cause.NOT_FOUND,
@@ -65,6 +82,7 @@ POSTGRES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         text=_POOLER_FULL,
         proof="PgBouncer: no more connections allowed, or query_wait_timeout",
         says="The pooler at {address} before {title} is full.",
@@ -73,6 +91,7 @@ POSTGRES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=("53100",),
         proof="53100 disk full",
         says="{title} at {address} has no disk space left.",
@@ -81,6 +100,7 @@ POSTGRES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=("53000", "53200", "53400"),
         proof="53200 out of memory, or another resource of the server's used up",
         says="{title} at {address} is out of memory or of another resource.",
@@ -138,6 +158,7 @@ POSTGRES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.NOT_FOUND,
+        precise=True,
         text="not currently accepting connections",
         proof="the database is closed to connections (ALLOW_CONNECTIONS false)",
         says="{title} at {address} runs, but this database is closed to connections.",
@@ -156,7 +177,7 @@ POSTGRES: tuple[Rule, ...] = (
         GENERAL[Cause.WRONG_SERVICE],
         sights=(Sight.GARBLED,),
         proof="the answer is not PostgreSQL's protocol",
-        says="Something answers at {address}, but it does not speak PostgreSQL's protocol.",
+        says="Something answers at {address}, but it does not speak PostgreSQL's protocol as {title} would.",
     ),
     Rule(
         cause=Cause.RESET,

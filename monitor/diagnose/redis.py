@@ -10,6 +10,7 @@ from monitor.probes.base import Sight
 REDIS: tuple[Rule, ...] = (
     Rule(
         cause=Cause.AUTH,
+        precise=True,
         text="without any password|no password is set",
         proof="a password was sent to a server that has none",
         says="{title} at {address} has no password set, and {setting} sends one.",
@@ -36,13 +37,14 @@ REDIS: tuple[Rule, ...] = (
     Rule(
         cause=Cause.AUTH,
         text="invalid password|wrong number of arguments for 'auth'",
-        proof="",
+        proof="ERR invalid password, or wrong number of arguments for AUTH, as before version 6",
         says="{title} at {address} does not accept the user or password.",
         remedy="Compare the password in {setting} with the server's requirepass. A server before version 6 knows no "
         "user names.",
     ),
     Rule(
         cause=Cause.AUTH,
+        precise=True,
         codes=("NOPERM",),
         proof="NOPERM: the user may not PING",
         says="{title} at {address} lets us in, but this user may not PING.",
@@ -50,6 +52,7 @@ REDIS: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.AUTH,
+        precise=True,
         codes=("DENIED",),
         proof="DENIED: protected mode",
         says="{title} at {address} is in protected mode and takes only local connections.",
@@ -65,6 +68,7 @@ REDIS: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         text="max number of clients|max clients reached",
         proof="ERR max number of clients reached",
         says="{title} at {address} is up, but takes no more clients.",
@@ -73,6 +77,7 @@ REDIS: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=("OOM",),
         proof="OOM, or used_memory above maxmemory with noeviction: every write is refused",
         says="{title} at {address} is out of memory and refuses every write.",
@@ -129,7 +134,7 @@ REDIS: tuple[Rule, ...] = (
         GENERAL[Cause.WRONG_SERVICE],
         sights=(Sight.GARBLED,),
         proof="the answer is not Redis's protocol",
-        says="Something answers at {address}, but it does not speak Redis's protocol.",
+        says="Something answers at {address}, but it does not speak Redis's protocol as {title} would.",
     ),
     Rule(
         cause=Cause.RESET,

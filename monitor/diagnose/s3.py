@@ -9,14 +9,14 @@ S3: tuple[Rule, ...] = (
     Rule(
         cause=Cause.STARTING,
         signs=("offline",),
-        proof="x-minio-server-status: offline, or XMinioServerNotInitialized",
+        proof="x-minio-server-status: offline",
         says="{title} at {address} is running, but its object layer is not up yet.",
         remedy="Wait for it. If it stays so, its disks are missing or too few: see its log, and /minio/health/cluster.",
     ),
     Rule(
         cause=Cause.STARTING,
         codes=("XMinioServerNotInitialized", "ServerNotInitialized"),
-        proof="",
+        proof="XMinioServerNotInitialized",
         says="{title} at {address} is running, but its object layer is not up yet.",
         remedy="Wait for it. If it stays so, its disks are missing or too few: see its log, and /minio/health/cluster.",
     ),
@@ -46,6 +46,7 @@ S3: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.AUTH,
+        precise=True,
         codes=("RequestTimeTooSkewed", "RequestExpired"),
         proof="RequestTimeTooSkewed: the clocks differ by more than 15 minutes",
         says="{title} at {address} refuses us because its clock and ours differ too much.",
@@ -54,6 +55,7 @@ S3: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.AUTH,
+        precise=True,
         codes=("ExpiredToken", "InvalidToken", "TokenRefreshRequired"),
         proof="ExpiredToken: temporary credentials have run out",
         says="{title} at {address} says our temporary credentials have run out.",
@@ -61,6 +63,7 @@ S3: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.AUTH,
+        precise=True,
         codes=("AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "401", "403"),
         proof="AccessDenied: the key holds, and its policy does not allow this",
         says="{title} at {address} does not let this key see the bucket.",
@@ -84,6 +87,7 @@ S3: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=("SlowDown", "SlowDownRead", "SlowDownWrite", "RequestLimitExceeded", "TooManyRequests", "429"),
         proof="SlowDown: too many requests, or drives too slow",
         says="{title} at {address} asks us to slow down: it is overloaded.",
@@ -91,6 +95,7 @@ S3: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
+        precise=True,
         codes=(
             "XMinioStorageFull",
             "StorageFull",

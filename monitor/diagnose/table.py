@@ -36,7 +36,8 @@ TABLES: Mapping[str, tuple[Rule, ...]] = {
 def diagnose(service: Service, check: Check, outcome: Outcome) -> Diagnosis | None:
     """Gives the cause an outcome proves, in a sentence and with a remedy; None for a clean pass. Never raises.
 
-    A preset's sign that was seen brings its own cause and words. The service's own remedy for a cause goes before ours.
+    A preset's sign that was seen brings its own cause and words. The service's own remedy for a cause goes before ours,
+    unless the rule is about something narrower than the cause.
     """
     if outcome.verdict == Verdict.PASS:
         return None
@@ -61,9 +62,16 @@ def _sign(check: Check, outcome: Outcome) -> Sign | None:
 
 def _diagnosis(service: Service, outcome: Outcome | None, rule: Rule, says: str = "") -> Diagnosis:
     code = outcome.evidence.code if outcome else ""
-    sentence = f"{service.title} at {service.address}: {says}" if says else _fill(rule.says, service, code)
-    own = service.remedies.get(rule.cause)
+    sentence = _say(says, service) if says.strip(". ") else _fill(rule.says, service, code)
+    own = "" if rule.precise else service.remedies.get(rule.cause, "")
     return Diagnosis(cause=rule.cause, sentence=sentence, remedy=own or _fill(rule.remedy, service, code))
+
+
+def _say(says: str, service: Service) -> str:
+    """A preset's words as a sentence that names the service and where it is."""
+    says = says.rstrip(". ")
+    named = service.title.lower() in says.lower()
+    return f"{says} ({service.address})." if named else f"{service.title} at {service.address}: {says}."
 
 
 _PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting)\}")

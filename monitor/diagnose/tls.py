@@ -61,8 +61,4 @@ TLS: tuple[Rule, ...] = (
 )
 
 # For checks of kind tls, whose probe also reads the days that are left.
-CERTIFICATE: tuple[Rule, ...] = (
-    replace(GENERAL[Cause.CERT_EXPIRING], sights=(Sight.ANSWERED,), verdict=Verdict.WARN),
-    replace(GENERAL[Cause.CERT_EXPIRED], sights=(Sight.ANSWERED,), codes=("expired",)),
-    replace(GENERAL[Cause.CERT_EXPIRED], sights=(Sight.ANSWERED,), text="expired", proof=""),
-)
+CERTIFICATE: tuple[Rule, ...] = (replace(GENERAL[Cause.CERT_EXPIRING], signs=("expiring",), verdict=Verdict.WARN),)
