@@ -139,6 +139,11 @@ class Server:
             self._folder = None
             self._settled = False
 
+    def log_end(self) -> str:
+        """The last lines of its output, for a message."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(f"  {line}" for line in text.splitlines()[-12:])
+
     def handle(self) -> dict[str, Any]:
         """What another process needs to use this running server; see `adopt`."""
         return {"pid": self.pid, "folder": str(self.folder), "port": self.port}
@@ -164,9 +169,9 @@ class Server:
                 if self.ready():
                     return
             if (code := self.keeper.poll(self.pid)) is not None:
-                raise DemoError(f"{self.name} ended with code {code} while starting; its log says:\n{self._tail()}")
+                raise DemoError(f"{self.name} ended with code {code} while starting; its log says:\n{self.log_end()}")
             if time.monotonic() > deadline:
-                raise DemoError(f"{self.name} did not answer within {self.start_timeout:.0f} s:\n{self._tail()}")
+                raise DemoError(f"{self.name} did not answer within {self.start_timeout:.0f} s:\n{self.log_end()}")
             time.sleep(POLL)
 
     def _ended_within(self, seconds: float) -> bool:
@@ -176,7 +181,3 @@ class Server:
                 return False
             time.sleep(POLL)
         return True
-
-    def _tail(self) -> str:
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return "\n".join(f"  {line}" for line in text.splitlines()[-12:])

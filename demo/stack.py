@@ -1,6 +1,5 @@
 """The whole stack: every server by the name the watch gives it, started together, ended together."""
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, Self
@@ -13,6 +12,7 @@ from demo.ports import free_port
 from demo.postgres import Postgres
 from demo.process import DemoError, Keeper
 from demo.seaweedfs import Seaweedfs
+from demo.server import Server
 from demo.valkey import Valkey
 
 SERVICES = ("saas-api", "api-gateway", "chat", "inference", "agent", "retrieval", "react-client")
@@ -48,14 +48,17 @@ class Stack:
         self._loop = LoopThread()
         self.litellm = self._litellm(LiteLlm.installed() if real_litellm is None else real_litellm)
         self.contracts = self._contracts()
-        self.parts: Mapping[str, Part] = {
+        self.real: dict[str, Server] = {
             "postgres": self.postgres,
             "redis": self.valkey,
             "clickhouse": self.clickhouse,
             "minio": self.seaweedfs,
-            "litellm": self.litellm,
-            **self.contracts,
         }
+        if isinstance(self.litellm, LiteLlm):
+            self.real["litellm"] = self.litellm
+        else:
+            self.contracts["litellm"] = self.litellm
+        self.parts: dict[str, Part] = {**self.real, **self.contracts}
 
     def _litellm(self, real: bool) -> LiteLlm | Contract:
         if real:
@@ -108,11 +111,9 @@ class Stack:
         return self
 
     def stop(self) -> None:
-        """Ends every contract server. The real ones end with the keeper, all at once."""
+        """Ends the contract servers. The real ones end with the keeper, all at once."""
         for contract in self.contracts.values():
             contract.stop()
-        if isinstance(self.litellm, Contract):
-            self.litellm.stop()
         self._loop.stop()
 
     def _environ(self) -> dict[str, str]:

@@ -1,0 +1,121 @@
+"""The daemon as the demo runs it: a child with the variables a user would set, its words, and what it has seen."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from demo.ports import free_port
+from demo.process import Command, Keeper, clean_environ
+from demo.server import Server
+
+RUN = (sys.executable, "-m", "monitor", "run")
+CHECK = (sys.executable, "-m", "monitor", "check")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A service that changed its state, `at` seconds of the monotonic clock."""
+
+    at: float
+    name: str
+    before: str
+    after: str
+    cause: str | None
+
+
+def daemon_variables(stack: Mapping[str, str], *, interval: float) -> dict[str, str]:
+    """The stack's variables and, for a pace other than the daemon's own 60 seconds, those that set it."""
+    if interval == 60:
+        return dict(stack)
+    return {**stack, "CHECK_INTERVAL": f"{interval:g}", "CONFIRM_INTERVAL": f"{interval / 5:g}"}
+
+
+class Daemon(Server):
+    """`python -m monitor run` on a free port, with its state in a folder of its own.
+
+    `variables` are what a user would set; nothing else of our environment reaches it but path, locale and home.
+    """
+
+    name = "daemon"
+    stop_timeout = 10.0
+
+    def __init__(
+        self,
+        variables: Mapping[str, str],
+        *,
+        command: Sequence[str] = RUN,
+        port: int | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
+        super().__init__(keeper=keeper)
+        self.port = port or free_port()
+        self._variables = dict(variables)
+        self._command = tuple(command)
+        self._read = 0
+
+    def command(self) -> Command:
+        """The command with the variables, PORT and STATE_DIR."""
+        return Command(argv=self._command, environ=clean_environ(**self._variables, **self.environ()))
+
+    def environ(self) -> dict[str, str]:
+        """PORT and STATE_DIR."""
+        return {"PORT": str(self.port), "STATE_DIR": str(self.folder / "state")}
+
+    def prepare(self) -> None:
+        """Makes the folder for its state."""
+        (self.folder / "state").mkdir()
+
+    def ready(self) -> bool:
+        """Whether /healthz is 200."""
+        try:
+            return httpx.get(f"{self.url}/healthz", timeout=2, trust_env=False).status_code == 200
+        except httpx.TransportError as error:
+            raise OSError(str(error)) from error
+
+    @property
+    def url(self) -> str:
+        """Where its pages are, without a slash at the end."""
+        return f"http://{self.host}:{self.port}"
+
+    def said(self) -> list[str]:
+        """The lines it has printed since the last call; JSON lines of its log are left out, they are in `log`."""
+        if not self.log.exists():
+            return []
+        with self.log.open("rb") as log:
+            log.seek(self._read)
+            data = log.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read += len(whole)
+        return [line for line in whole.decode(errors="replace").splitlines() if line and not line.startswith("{")]
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """Every service by name as /api/v1/status has it; none while it does not answer."""
+        try:
+            answer = httpx.get(f"{self.url}/api/v1/status", timeout=2, trust_env=False)
+        except httpx.TransportError:
+            return {}
+        return {service["name"]: service for service in answer.json()["services"]} if answer.is_success else {}
+
+
+class Recorder:
+    """What became of every service, from one look at the status to the next."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.states: dict[str, str] = {}
+
+    def look(self, services: Mapping[str, Mapping[str, Any]], *, now: float) -> None:
+        """Takes in the status as it is `now`. A first sight is no change."""
+        for name, service in services.items():
+            before, after = self.states.get(name), str(service["state"])
+            if before is not None and before != after:
+                self.changes.append(Change(at=now, name=name, before=before, after=after, cause=service["cause"]))
+            self.states[name] = after
+
+    @property
+    def all_up(self) -> bool:
+        """Whether every service is up."""
+        return bool(self.states) and all(state == "up" for state in self.states.values())
