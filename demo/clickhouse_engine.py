@@ -282,12 +282,15 @@ def _translated() -> Iterator[None]:
 
 
 def clickhouse_error(text: str) -> ClickhouseError:
-    """What chdb says, as the error a server would send."""
+    """What chdb says, as the error a server would send; chdb wraps some errors in copies of themselves."""
     found = re.search(r"Code: (\d+)\. DB::(?:\w+::)?Exception: (.*)", text, re.DOTALL)
     if not found:
         return ClickhouseError(1001, "STD_EXCEPTION", text)
-    message = re.sub(r"\s*\(version [^()]*(?:\([^()]*\))?\)\s*$", "", found[2])
+    message = re.sub(r"\s*\(version [^()]*(?:\([^()]*\))?\)\.?\s*$", "", found[2])
     name = re.search(r"\s*\(([A-Z][A-Z0-9_]+)\)\s*$", message)
     if not name:
         return ClickhouseError(int(found[1]), "UNKNOWN_EXCEPTION", message)
-    return ClickhouseError(int(found[1]), name[1], message[: name.start()])
+    message = message[: name.start()]
+    if message.startswith(f"Code: {found[1]}. DB::Exception: "):
+        return clickhouse_error(message)
+    return ClickhouseError(int(found[1]), name[1], message)

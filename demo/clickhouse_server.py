@@ -12,6 +12,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -86,6 +87,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """A query that may only read, or a health check."""
+        self._body()  # none is expected, but what came must not be taken for the next request
         url = urllib.parse.urlsplit(self.path)
         if url.path in {"/ping", "/replicas_status"}:
             self._plain(200, "Ok.\n", HTML if url.path == "/ping" else TEXT)
@@ -168,7 +170,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             readonly=readonly or parameters.get("readonly", "0") != "0",
             stream=not is_on(parameters, "wait_end_of_query"),
             session=parameters.get("session_id", ""),
-            session_timeout=float(parameters.get("session_timeout") or 60),
+            session_timeout=_session_timeout(parameters.get("session_timeout", "60")),
             session_check=is_on(parameters, "session_check"),
         )
 
@@ -219,7 +221,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _head(self, status: int, media: str, summary: Mapping[str, int]) -> None:
         self._status(status, media)
         self.send_header("X-ClickHouse-Server-Display-Name", self.server.engine.name)
-        self.send_header("X-ClickHouse-Query-Id", "".join(self._query_id.split()))
+        self.send_header("X-ClickHouse-Query-Id", re.sub(r"[^!-~]", "?", self._query_id))
         self.send_header("X-ClickHouse-Exception-Tag", self._tag)
         known = dict(summary) | {"elapsed_ns": time.monotonic_ns() - self._started}
         self.send_header(
@@ -253,6 +255,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """No access log: the engine keeps system.query_log."""
+
+
+def _session_timeout(text: str) -> int:
+    if not text.isdecimal() or int(text) > 3600:
+        raise ClickhouseError(374, "INVALID_SESSION_TIMEOUT", f"Invalid session timeout: '{text}'")
+    return int(text)
 
 
 def main() -> None:

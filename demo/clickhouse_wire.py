@@ -103,7 +103,7 @@ def _basic(header: str) -> tuple[str, str]:
     if scheme.lower() != "basic":
         raise _refused(f"Invalid authentication: '{scheme}' HTTP Authorization scheme is not supported")
     try:
-        user, _, password = base64.b64decode(coded).decode().partition(":")
+        user, _, password = base64.b64decode(coded, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError) as error:
         raise _refused("Invalid authentication: the Authorization header cannot be read") from error
     return user, password

@@ -1,8 +1,8 @@
 """Real servers for the tests.
 
-`postgres`, `valkey`, `seaweedfs` are shared by the whole run, all workers included: whoever needs one first starts it
-under a file lock. Tests only read and write their own things in them. A test that breaks a server takes a
-`fresh_…` factory, which starts one of its own and ends it with the test.
+`postgres`, `valkey`, `seaweedfs`, `clickhouse` are shared by the whole run, all workers included: whoever needs one
+first starts it under a file lock. Tests only read and write their own things in them. A test that breaks a server
+takes a `fresh_…` factory, which starts one of its own and ends it with the test.
 
 Everything runs under one keeper (demo/keeper.py) that belongs to the main pytest process, so all of it ends with the
 run, however the run ends.
@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from demo.clickhouse import Clickhouse
 from demo.postgres import Postgres
 from demo.process import Keeper
 from demo.seaweedfs import Seaweedfs
@@ -102,6 +103,12 @@ def seaweedfs(keeper: Keeper) -> Seaweedfs:
     return shared(Seaweedfs(keeper=keeper), keeper)
 
 
+@pytest.fixture(scope="session")
+def clickhouse(keeper: Keeper) -> Clickhouse:
+    """ClickHouse with Langfuse's tables in `default`, on ::1 too, shared: make your own database to change things."""
+    return shared(Clickhouse(ipv6=True, keeper=keeper), keeper)
+
+
 @pytest.fixture
 def fresh_postgres(keeper: Keeper) -> Iterator[Fresh[Postgres]]:
     """Starts a PostgreSQL of the test's own: `fresh_postgres(seed=False)`."""
@@ -118,3 +125,9 @@ def fresh_valkey(keeper: Keeper) -> Iterator[Fresh[Valkey]]:
 def fresh_seaweedfs(keeper: Keeper) -> Iterator[Fresh[Seaweedfs]]:
     """Starts a SeaweedFS of the test's own (3 s)."""
     yield from fresh(Seaweedfs, keeper)
+
+
+@pytest.fixture
+def fresh_clickhouse(keeper: Keeper) -> Iterator[Fresh[Clickhouse]]:
+    """Starts a ClickHouse of the test's own: `fresh_clickhouse(seed=0)` (0.5 s)."""
+    yield from fresh(Clickhouse, keeper)
