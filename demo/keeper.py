@@ -188,7 +188,8 @@ def main() -> None:
         folder.chmod(0o711)  # PostgreSQL's own user must be able to pass
         first = socket.socket(fileno=0)
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(folder / "keeper.sock"))
+            os.chdir(folder)  # a path from the root may be too long for a socket
+            listener.bind("keeper.sock")
             listener.listen()
             first.sendall(json.dumps({"folder": str(folder)}).encode() + b"\n")
             serve(keeper, first, listener)

@@ -70,7 +70,11 @@ class Keeper:
     def join(cls, folder: Path) -> Self:
         """Connects to the running keeper of `folder`."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(str(folder / "keeper.sock"))
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            connection.connect(f"/proc/self/fd/{descriptor}/keeper.sock")  # the folder's own path may be too long
+        finally:
+            os.close(descriptor)
         return cls(connection, folder, None)
 
     def spawn(self, command: Command, *, cwd: Path, log: Path) -> int:

@@ -59,8 +59,8 @@ class Seaweedfs(Server):
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
             "s3.autoCreateBucket": "false",
-            "s3.localSocket": self.folder / "s3.sock",
-            "filer.localSocket": self.folder / "filer.sock",
+            "s3.localSocket": "s3.sock",  # in our folder, which it runs in; a whole path may be too long for a socket
+            "filer.localSocket": "filer.sock",
             "master.telemetry": "false",
             "master.electionTimeout": "1s",
             "master.volumeSizeLimitMB": 64,
