@@ -1,5 +1,6 @@
 """AUTH and PING over a fresh Redis or Valkey connection, and what INFO says of version, role, uptime and memory."""
 
+import ast
 import asyncio
 import re
 import ssl
@@ -15,7 +16,7 @@ from config.checks import RedisParams
 from monitor.net import Stage, progress
 from monitor.probes.attempt import attempt
 from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict
-from monitor.wire import TlsWire, connect
+from monitor.wire import connect
 
 SECTIONS = ("server", "replication", "memory")
 ROLES = {"master": "primary", "slave": "replica"}
@@ -39,11 +40,11 @@ async def _ask(params: RedisParams, timeout: float, tls: ssl.SSLContext | None) 
         return _weigh([await _info(connection) for _ in SECTIONS])
     except RedisError as error:
         return _read(error)
-    except ValueError as error:
+    except ValueError:
         # What the parser and asyncio's reader raise for a length that is no number, or a line without end.
-        raise Garbled(f"the answer is not Redis's protocol: {error}") from None
+        raise Garbled("the answer is not Redis's protocol") from None
     finally:
-        await connection.disconnect(nowait=True)
+        await connection.abandon()
 
 
 class _FreshConnection(Connection):
@@ -67,20 +68,29 @@ class _FreshConnection(Connection):
         )
         self._seconds = timeout
         self._tls = tls
+        self._transport: asyncio.WriteTransport | None = None
 
     async def _connect(self) -> None:
         """Where redis-py leaves the way to the server to its subclasses."""
         sock = await connect(self.host, self.port, timeout=self._seconds)
         seen = progress.get()
-        if self._tls is not None and seen is not None:
+        if self._tls and seen is not None:
             seen.stage = Stage.TLS
         name = self.host if self._tls else None
-        patience = TlsWire.PATIENCE if self._tls else None
-        self._reader, self._writer = await asyncio.open_connection(
-            sock=sock, ssl=self._tls, server_hostname=name, ssl_shutdown_timeout=patience
-        )
+        try:
+            self._reader, self._writer = await asyncio.open_connection(sock=sock, ssl=self._tls, server_hostname=name)
+        except ValueError:
+            sock.close()  # asyncio refused the arguments before it took the socket over
+            raise
+        self._transport = self._writer.transport
         if seen is not None:
             seen.stage = Stage.ANSWER
+
+    async def abandon(self) -> None:
+        """Closes the connection without waiting for the server to agree, as TLS would."""
+        await self.disconnect(nowait=True)
+        if self._transport is not None:
+            self._transport.abort()
 
 
 async def _info(connection: Connection) -> Mapping[str, str]:
@@ -123,7 +133,7 @@ def _read(error: RedisError) -> Answer:
     """Gives what an error of redis-py's proves. Raises it again, or as a reset, if the network raised it."""
     said = str(error)
     if isinstance(error, InvalidResponse):
-        raise Garbled(f"the answer is not Redis's protocol: {said.removeprefix('Protocol Error: ')}") from None
+        raise Garbled(f"the answer is not Redis's protocol{_quote(said)}") from None
     if isinstance(error, AuthenticationError) and not error.status_code:
         raise Garbled("AUTH was answered with neither OK nor an error") from None
     if error.status_code or isinstance(error, ResponseError):
@@ -134,3 +144,12 @@ def _read(error: RedisError) -> Answer:
     if error.__context__ is None and error.__cause__ is None:
         raise ConnectionResetError(said) from None
     raise error
+
+
+def _quote(said: str) -> str:
+    """What the parser could not read, as it came: in Python's spelling a secret in it would not be recognised."""
+    try:
+        line = ast.literal_eval(said.removeprefix("Protocol Error: "))
+    except (ValueError, SyntaxError):
+        return ""
+    return f"; it begins with: {_text(line)}" if line else ""
