@@ -44,9 +44,6 @@ class PlainWire:
 class TlsWire:
     """Over asyncio's TLS."""
 
-    # Seconds a peer may take to agree to the end, after which asyncio closes the socket by itself.
-    PATIENCE = 1.0
-
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
@@ -65,7 +62,9 @@ class TlsWire:
         await self._writer.drain()
 
     def close(self) -> None:
+        # Says goodbye, which spares the server a line in its log, and does not wait for the answer.
         self._writer.close()
+        self._writer.transport.abort()
 
 
 def _weight(error: OSError) -> int:
@@ -116,9 +115,7 @@ async def secure(sock: socket.socket, context: ssl.SSLContext, server_name: str)
     if seen is not None:
         seen.stage = Stage.TLS
     try:
-        reader, writer = await asyncio.open_connection(
-            sock=sock, ssl=context, server_hostname=server_name, ssl_shutdown_timeout=TlsWire.PATIENCE
-        )
+        reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=server_name)
     except ValueError:
         sock.close()  # asyncio refused the arguments before it took the socket over
         raise

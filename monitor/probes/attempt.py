@@ -63,13 +63,15 @@ def read_error(error: BaseException, seen: Progress, timeout: float) -> Answer:
     return Answer(verdict=Verdict.UNKNOWN, sight=Sight.FAULT, text=f"the probe broke: {type(error).__name__}: {error}")
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, what it was raised from, and what groups hold, outermost first."""
-    while error is not None:
+def _chain(error: BaseException | None, known: set[int] | None = None) -> Iterator[BaseException]:
+    """An exception, what it was raised from, and what groups hold, outermost first, each once."""
+    known = set() if known is None else known
+    while error is not None and id(error) not in known:
+        known.add(id(error))
         yield error
         if isinstance(error, BaseExceptionGroup):
             for inner in error.exceptions:
-                yield from _chain(inner)
+                yield from _chain(inner, known)
         error = error.__cause__ or error.__context__
 
 
@@ -164,6 +166,7 @@ def _read_tls(error: ssl.SSLError, where: str) -> Answer:
         return _miss(Sight.TLS, f"the certificate of {where} does not hold: {error.verify_message}", code)
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return _miss(Sight.TLS, f"{where} ended the connection during TLS", "eof")
-    if error.reason in _PLAIN:
+    reason = getattr(error, "reason", None)  # an SSLError that did not come from OpenSSL has none
+    if reason in _PLAIN:
         return _miss(Sight.TLS, f"{where} answers in plain text where TLS was asked for", "not_tls")
-    return _miss(Sight.TLS, f"TLS with {where} failed: {error.reason or error}", str(error.reason or "").lower())
+    return _miss(Sight.TLS, f"TLS with {where} failed: {reason or error}", str(reason or "").lower())

@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from config.secret import Secret
+
 if TYPE_CHECKING:
     import httpx
 
@@ -136,6 +138,11 @@ class ProbeContext:
         context = self._tls.get((verify, alpn))
         if context is None:
             context = ssl.create_default_context()
+            if not context.cert_store_stats()["x509_ca"]:
+                # A slim image has no CA certificates of its own, or keeps them in a folder OpenSSL reads as needed.
+                import certifi
+
+                context.load_verify_locations(certifi.where())
             if not verify:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
@@ -150,13 +157,19 @@ class ProbeContext:
             await self.http.aclose()
 
 
+def header_secrets(headers: Mapping[str, str | Secret]) -> tuple[Secret, ...]:
+    """Gives what is to be masked of secret headers: of "Bearer sk-1" the key itself, which is what a server quotes."""
+    texts = (value.reveal() for value in headers.values() if isinstance(value, Secret))
+    return tuple(Secret(word) for text in texts for word in text.split() if len(word) > 5)
+
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]+@")
 _KEY = re.compile(r"\b(sk|pk)-[\w-]{6,}")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 _PAIR = re.compile(
-    r"""(?i)([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|credential|signature|authorization|x-amz-\w+)"""
-    r"""["']?\s*[=:]\s*["']?)([^\s&"',;}]+)"""
+    r"""(?i)([\w-]*(?:password|passwd|pwd|secret|token|api[_ -]?key|access[_-]?key|credential|signature|authorization"""
+    r"""|x-amz-\w+)["']?\s*[=:]\s*["']?)((?:(?:bearer|basic)\s+)?[^\s&"',;}]+)"""
 )
 
 

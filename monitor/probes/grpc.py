@@ -14,7 +14,7 @@ import h2.exceptions
 from config.checks import GrpcParams
 from config.secret import Secret
 from monitor.probes.attempt import attempt
-from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict
+from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict, header_secrets
 from monitor.wire import Wire, dial
 
 # Bytes from one server before the probe gives up; an answer is some two hundred.
@@ -48,7 +48,8 @@ async def probe(params: GrpcParams, *, timeout: float, context: ProbeContext) ->
     Evidence.code is gRPC's status name (UNAVAILABLE, UNIMPLEMENTED, ...), the health state (NOT_SERVING, ...) or, when
     something else answered over HTTP/2, the HTTP status.
     """
-    return await attempt(partial(_ask, params, context, timeout), timeout=timeout)
+    secrets = header_secrets(params.headers)
+    return await attempt(partial(_ask, params, context, timeout), timeout=timeout, secrets=secrets)
 
 
 async def _ask(params: GrpcParams, context: ProbeContext, timeout: float) -> Answer:

@@ -17,7 +17,7 @@ from jmespath.parser import ParsedResult
 from config.checks import HttpParams, Sign
 from config.secret import Secret
 from monitor.probes.attempt import attempt
-from monitor.probes.base import Answer, Outcome, ProbeContext, Sight, Verdict, clean
+from monitor.probes.base import Answer, Outcome, ProbeContext, Sight, Verdict, clean, header_secrets
 
 MAX_REDIRECTS: Final = 5
 # How much of a body is shown to people.
@@ -33,15 +33,16 @@ BASE_HEADERS: Final = {
 
 async def probe(params: HttpParams, *, timeout: float, context: ProbeContext) -> Outcome:
     """Asks the question of HttpParams once; see there for what counts as a pass."""
-    return await attempt(partial(_ask, params, context, timeout), timeout=timeout)
+    secrets = header_secrets(params.headers)
+    return await attempt(partial(_ask, params, context, timeout, secrets), timeout=timeout, secrets=secrets)
 
 
-async def _ask(params: HttpParams, context: ProbeContext, timeout: float) -> Answer:
+async def _ask(params: HttpParams, context: ProbeContext, timeout: float, secrets: tuple[Secret, ...]) -> Answer:
     transport = context.transport(verify=params.verify_tls)
     last = len(params.paths) - 1
     for number, path in enumerate(params.paths):
         request = _request(params, path, timeout)
-        page = await _fetch(transport, request, params)
+        page = await _fetch(transport, request, params, secrets)
         if isinstance(page, Answer):
             return page
         if number == last or not _is_no_such_path(page, params):
@@ -76,7 +77,7 @@ class Page:
     body: bytes
     whole: bool = True
     trouble: str = ""
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
 
     @property
     def text(self) -> str:
@@ -105,7 +106,7 @@ class Page:
     def show(self, text: str) -> str:
         """Gives part of the answer as people may see it."""
         for secret in self.secrets:
-            text = text.replace(secret, "***")
+            text = text.replace(secret.reveal(), "***")
         return clean(text, EXCERPT)
 
     def excerpt(self) -> str:
@@ -115,18 +116,18 @@ class Page:
         return f"HTML page titled “{self.show(title[1])}”" if title else self.show(start)
 
 
-async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, params: HttpParams) -> Page | Answer:
+async def _fetch(
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, params: HttpParams, secrets: tuple[Secret, ...]
+) -> Page | Answer:
     """Gives the page, after redirects where they are followed; an Answer when a redirect ends the matter."""
-    secrets = _secrets(params)
     for _ in range(MAX_REDIRECTS + 1):
         page = await _get(transport, request, params.max_body)
         page.secrets = secrets
         target = page.headers.get("location") if 300 <= page.status < 400 else None
         if target is None or page.status in params.status:
             return page
-        try:
-            url = request.url.join(target)
-        except httpx.InvalidURL:
+        url = _join(request.url, target)
+        if url is None:
             return _fail(page, "redirect", "it redirects to something that is no address")
         place = f"{url.scheme}://{url.netloc.decode('ascii', 'replace').rpartition('@')[2]}"
         if not params.follow_redirects:
@@ -137,10 +138,14 @@ async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, pa
     return _fail(page, "redirect", f"it redirects more than {MAX_REDIRECTS} times, at last to {place}")
 
 
-def _secrets(params: HttpParams) -> tuple[str, ...]:
-    """The texts to mask: of "Bearer sk-1" the key itself, which is what a server would quote."""
-    texts = (value.reveal() for value in params.headers.values() if isinstance(value, Secret))
-    return tuple(word for text in texts for word in text.split() if len(word) > 5)
+def _join(base: httpx.URL, target: str) -> httpx.URL | None:
+    """Where a redirect leads; None when that is no address."""
+    try:
+        url = base.join(target)
+        valid = bool(url.host) and (url.port or 80) < 65_536
+    except (httpx.InvalidURL, ValueError):
+        return None
+    return url if valid else None
 
 
 def _redirected(request: httpx.Request, url: httpx.URL) -> httpx.Request:
