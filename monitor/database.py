@@ -75,13 +75,18 @@ def unfit(error: sqlite3.Error) -> UnfitError | None:
     return None
 
 
+def blames_statement(error: sqlite3.Error) -> bool:
+    """Whether `error`, met while reading, is the reader's own mistake (writing among them) and no news of the file."""
+    return result_code(error) == sqlite3.SQLITE_READONLY or not (unfit(error) or disk_trouble(error))
+
+
 def disk_trouble(error: sqlite3.Error) -> bool:
     """Whether `error` comes from the disk (full, failing, locked by another program) rather than from a statement."""
     return result_code(error) in _DISK
 
 
-def connect(path: Path | None, *, query_only: bool = False) -> sqlite3.Connection:
-    """A connection to the file at `path`, or to a new database in memory, in autocommit mode.
+def connect(path: Path | None) -> sqlite3.Connection:
+    """A connection to write through: to the file at `path`, or to a new database in memory. In autocommit mode.
 
     Raises sqlite3.Error. The pragmas come before the first table, or auto_vacuum would have no effect.
     """
@@ -93,10 +98,17 @@ def connect(path: Path | None, *, query_only: bool = False) -> sqlite3.Connectio
         conn.execute("PRAGMA foreign_keys = ON")
         conn.execute("PRAGMA temp_store = MEMORY")
         conn.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
-        conn.execute(f"PRAGMA query_only = {int(query_only)}")
     except sqlite3.Error:
         conn.close()
         raise
+    return conn
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection to read through. It sets nothing that would have to wait for a writer. Raises sqlite3.Error."""
+    conn = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    conn.execute("PRAGMA query_only = ON")
+    conn.execute("PRAGMA temp_store = MEMORY")
     return conn
 
 
@@ -166,6 +178,8 @@ def open_file(path: Path, schemas: tuple[Schema, ...], now: float, *, reject: Un
             return Opened(conn=_open_sound(path, schemas))
     except UnfitError as error:
         reject = error
+    if not path.exists():
+        raise OSError(reject.detail)  # there is nothing to set aside: the folder is the trouble
     aside = set_aside(path, reject.kind, now)
     try:
         conn = _open_sound(path, schemas)

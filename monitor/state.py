@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import structlog
 
-from monitor.database import Schema, connect, disk_trouble, in_transaction, unfit
+from monitor.database import Schema, blames_statement, connect_reader, in_transaction
 from monitor.store import AbandonedError, Notice, Store
 from monitor.worker import Worker
 
@@ -137,7 +137,7 @@ class StateFile:
                 self._reader.abandon()
                 self._reader = Worker("state-reader", _Reader(self.path), _Reader.close)
             except sqlite3.Error as error:
-                if not (unfit(error) or disk_trouble(error)):
+                if blames_statement(error):
                     raise
         # In memory there is only the writer's connection; and a file that cannot be read is the writer's to judge.
         return await self.transact(fn)
@@ -292,7 +292,7 @@ class _Reader:
     def read(self, fn: Callable[[sqlite3.Connection], T], generation: int) -> T:
         if self._conn is None or self._generation != generation:
             self.close()
-            self._conn = connect(self._path, query_only=True)
+            self._conn = connect_reader(self._path)
             self._generation = generation
         try:
             return in_transaction(self._conn, fn, begin="BEGIN")

@@ -119,7 +119,8 @@ class Store:
         if self.in_memory:
             return 0
         try:
-            conn.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+            # Not `execute`, which steps a statement without columns once, and so frees a single page.
+            conn.executescript(f"PRAGMA incremental_vacuum({int(pages)});")
             free: int = conn.execute("PRAGMA freelist_count").fetchone()[0]
         except sqlite3.Error:
             return 0  # the next transaction meets the same trouble and deals with it
