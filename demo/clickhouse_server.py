@@ -113,14 +113,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return self._exactly(int(self.headers.get("Content-Length", 0)))
         pieces = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            pieces.append(self.rfile.read(size))
+        while size := self._chunk_size():
+            pieces.append(self._exactly(size))
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass  # trailers
         return b"".join(pieces)
+
+    def _chunk_size(self) -> int:
+        line = self.rfile.readline()
+        if not line:
+            raise ConnectionAbortedError("the client left before its body was whole")
+        return int(line.split(b";")[0], 16)
+
+    def _exactly(self, size: int) -> bytes:
+        """Half an INSERT must not be taken for a whole one."""
+        data = self.rfile.read(size)
+        if len(data) < size:
+            raise ConnectionAbortedError("the client left before its body was whole")
+        return data
 
     def _query(self, query: str, body: bytes, *, readonly: bool) -> None:
         self._started = time.monotonic_ns()

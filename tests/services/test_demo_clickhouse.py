@@ -3,6 +3,7 @@
 import gzip
 import re
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -198,6 +199,18 @@ def test_native_goes_out_and_comes_back_in(http: httpx.Client, database: str) ->
     )
     bad = http.post("/", params=parameters | {"query": "INSERT INTO t FORMAT TSV"}, content="1\t['a']\nx\t[]\n")
     assert (bad.status_code, bad.headers["X-ClickHouse-Exception-Code"]) == (400, "27")
+
+
+def test_half_an_insert_is_none(clickhouse: Clickhouse, http: httpx.Client, database: str) -> None:
+    http.post("/", params={"database": database}, content="CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
+    line = f"POST /?database={database}&query=INSERT+INTO+t+FORMAT+TSV HTTP/1.1\r\n"
+    who = f"X-ClickHouse-User: {clickhouse.user}\r\nX-ClickHouse-Key: {clickhouse.password}\r\n"
+    for body in ("Content-Length: 100\r\n\r\n1\n2\n", "Transfer-Encoding: chunked\r\n\r\n4\r\n1\n2\n\r\n"):
+        with socket.create_connection((clickhouse.host, clickhouse.port)) as connection:
+            connection.sendall((line + who + body).encode())
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""
+    assert http.post("/", params={"database": database}, content="SELECT count() FROM t").text == "0\n"
 
 
 def test_compression(http: httpx.Client) -> None:
