@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from config.checks import TcpParams
+from config.checks import DnsParams, GrpcParams, TcpParams
 from monitor.net import Resolver
 from monitor.probes.base import Outcome, Sight, Verdict
 
@@ -182,8 +183,6 @@ def test_of_two_failures_the_more_telling_one_is_told(run: Any, names: Maker, de
 
 
 def test_dead_names_leave_another_probe_alone(run: Any, silent: Any) -> None:
-    import threading
-
     release = threading.Event()
 
     def look_up(host: str, *_: Any) -> Any:
@@ -220,3 +219,40 @@ def test_a_pass_that_is_slow_warns(run: Any, silent: Any) -> None:
     slow, quick = run(act)
     assert (slow.verdict, slow.evidence.sign) == (Verdict.WARN, "slow")
     assert (quick.verdict, quick.evidence.sign) == (Verdict.PASS, "")
+
+
+def test_many_probes_of_every_fate_leak_nothing(run: Any, silent: Any, names: Maker, deaf: Any, free_port: int) -> None:
+    psutil = pytest.importorskip("psutil")
+    me = psutil.Process()
+    hole = deaf()
+
+    async def act(scene: Any) -> tuple[int, int, int]:
+        open_port = (await scene.serve(silent)).port
+        bound = asyncio.Semaphore(100)
+
+        async def one(kind: str, params: Any, timeout: float) -> None:
+            async with bound:
+                await scene.ask(kind, params, timeout=timeout)
+
+        def jobs(count: int) -> list[Any]:
+            fates = [
+                ("tcp", TcpParams(host="127.0.0.1", port=open_port), 5.0),
+                ("tcp", TcpParams(host="shop", port=open_port), 5.0),
+                ("tcp", TcpParams(host="127.0.0.1", port=open_port, expect="never"), 0.05),
+                ("tcp", TcpParams(host="127.0.0.1", port=free_port), 5.0),
+                ("tcp", TcpParams(host="127.0.0.1", port=hole), 0.05),
+                ("grpc", GrpcParams(host="127.0.0.1", port=open_port), 0.05),
+                ("dns", DnsParams(name="shop"), 5.0),
+            ]
+            return [one(*fate) for _ in range(count) for fate in fates]
+
+        await asyncio.gather(*jobs(1))
+        await scene.settle()
+        before = me.num_fds()
+        await asyncio.gather(*jobs(100))
+        await scene.settle()
+        return before, me.num_fds(), scene.context.hung
+
+    before, after, hung = run(act, resolver=Resolver(names(shop=("127.0.0.1",))))
+    assert after <= before
+    assert hung == 0
