@@ -1,5 +1,6 @@
 """The daemon as the demo runs it: a child with the variables a user would set, its words, and what it has seen."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ class Daemon(Server):
         return f"http://{self.host}:{self.port}"
 
     def said(self) -> list[str]:
-        """The lines it has printed since the last call; JSON lines of its log are left out, they are in `log`."""
+        """What it said to people since the last call: the flips and warnings of its log, and plain lines."""
         if not self.log.exists():
             return []
         with self.log.open("rb") as log:
@@ -89,7 +90,8 @@ class Daemon(Server):
             data = log.read()
         whole = data[: data.rfind(b"\n") + 1]
         self._read += len(whole)
-        return [line for line in whole.decode(errors="replace").splitlines() if line and not line.startswith("{")]
+        lines = (_for_people(line) for line in whole.decode(errors="replace").splitlines())
+        return [line for line in lines if line]
 
     def services(self) -> dict[str, dict[str, Any]]:
         """Every service by name as /api/v1/status has it; none while it does not answer."""
@@ -119,3 +121,19 @@ class Recorder:
     def all_up(self) -> bool:
         """Whether every service is up."""
         return bool(self.states) and all(state == "up" for state in self.states.values())
+
+
+def _for_people(line: str) -> str | None:
+    """A line of the daemon's output as it is shown: of its JSON log only what it says in words, and what is wrong."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict):
+        return line
+    if "says" in entry:
+        return str(entry["says"])
+    if entry.get("level") in ("warning", "error", "critical"):
+        facts = [f"{name}={value}" for name, value in entry.items() if name not in ("level", "event", "timestamp")]
+        return f"{entry['level']}: {entry.get('event')} {' '.join(facts)}".rstrip()
+    return None

@@ -123,7 +123,11 @@ class Keeper:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
             self.reap()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for _ in range(10):  # a client that is just being killed too may still write a file
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+            time.sleep(0.1)
 
     def _children(self) -> list[int]:
         return [int(pid) for pid in Path("/proc/thread-self/children").read_text().split()]

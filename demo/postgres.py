@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 from typing import LiteralString
 
@@ -12,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from demo.ports import free_port
-from demo.process import Command, DemoError, Keeper, clean_environ, passable, wheel_folder
+from demo.process import Command, Keeper, clean_environ, passable, wheel_folder
 from demo.server import Server
 
 DATABASES = ("litellm", "langfuse")
@@ -70,25 +69,22 @@ class Postgres(Server):
         if user:
             for path in (words, self.data):
                 os.chown(path, *user)
-        initdb = subprocess.run(
-            [
-                *(str(self._binary("initdb")), "--pgdata", str(self.data), "--username", "postgres"),
-                *("--auth", "scram-sha-256", "--pwfile", str(words), "--encoding", "UTF8", "--locale", "C"),
-                *("--no-sync", "--no-instructions", "--wal-segsize", "1"),
-                *(word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")),
-            ],
-            cwd=self.folder,
-            env=clean_environ(),
-            capture_output=True,
-            text=True,
-            check=False,
-            user=user[0] if user else None,
-            group=user[1] if user else None,
-            extra_groups=[] if user else None,
-        )
+        options = {
+            "pgdata": self.data,
+            "username": "postgres",
+            "pwfile": words,
+            "auth": "scram-sha-256",
+            "encoding": "UTF8",
+            "locale": "C",
+            "wal-segsize": 1,
+        }
+        arguments = [
+            *(f"--{name}={value}" for name, value in options.items()),
+            *("--no-sync", "--no-instructions"),
+            *(f"--set={name}={value}" for name, value in SETTINGS.items()),
+        ]
+        self.run(Command(argv=[str(self._binary("initdb")), *arguments], environ=clean_environ(), user=user))
         words.unlink()
-        if initdb.returncode:
-            raise DemoError(f"initdb failed:\n{initdb.stderr}")
 
     def command(self) -> Command:
         """The server; SIGINT would be its fast shutdown, SIGQUIT ends it at once without leaving shared memory."""

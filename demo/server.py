@@ -104,6 +104,18 @@ class Server:
             raise
         return self
 
+    def run(self, command: Command, *, seconds: float = 60.0) -> None:
+        """Runs a program that prepares the server, to its end. Raises DemoError when it fails or takes too long."""
+        pid = self.keeper.spawn(command, cwd=self.folder, log=self.log)
+        deadline = time.monotonic() + seconds
+        while (code := self.keeper.poll(pid)) is None:
+            if time.monotonic() > deadline:
+                self.keeper.signal(pid, signal.SIGKILL, group=True)
+                raise DemoError(f"{command.argv[0]} took more than {seconds:.0f} s:\n{self.log_end()}")
+            time.sleep(POLL)
+        if code:
+            raise DemoError(f"{command.argv[0]} ended with code {code}; it said:\n{self.log_end()}")
+
     def stop(self) -> None:
         """Ends the server: its own way first, after `stop_timeout` seconds by SIGKILL. Its data stays."""
         if self._pid is None:
