@@ -81,15 +81,7 @@ class Engine:
         self._source = f"{folder / 'data'}?config-file={config}"
         self._lock = threading.Lock()
         self._sessions: dict[str, _Session] = {}
-        known = (folder / "data/metadata/default.sql").exists()
-        self._keeper = chdb.connect(self._source)  # the engine ends with its last connection
-        # chdb lays an Overlay with the working folder's files over `default`; a server's is Atomic and restores as such
-        for sql in (
-            "USE system",
-            "DETACH DATABASE default",
-            "ATTACH DATABASE default" if known else "CREATE DATABASE default ENGINE = Atomic",
-        ):
-            _ask(self._keeper, sql)
+        self._keeper = _open(self._source, folder / "data/metadata")
         facts = _ask(self._keeper, "SELECT version(), timezone()")
         self.version, self.timezone = facts.rstrip("\n").split("\t")
         self.name = name
@@ -153,6 +145,23 @@ class Engine:
                 )
             session.busy, session.timeout = True, question.session_timeout
             return session
+
+
+def _open(source: str, metadata: Path) -> Any:
+    """The first connection; the engine ends with its last.
+
+    chdb lays an Overlay with the working folder's files over `default`; a server's is Atomic, and only as such can it
+    be restored under another name. The engine knows its number again once it has held a table (its folder is there);
+    before that it is empty and is made anew.
+    """
+    held_a_table = (metadata / "default").exists()
+    if not held_a_table:
+        (metadata / "default.sql").unlink(missing_ok=True)
+    connection = chdb.connect(source)
+    _ask(connection, "USE system")
+    _ask(connection, "DETACH DATABASE default")
+    _ask(connection, "ATTACH DATABASE default" if held_a_table else "CREATE DATABASE default ENGINE = Atomic")
+    return connection
 
 
 def _check(connection: Any, statement: Statement, question: Question) -> None:

@@ -37,6 +37,15 @@ def test_data_outlives_the_process(fresh_clickhouse: FreshClickhouse, crash: boo
         assert server.query("SELECT count(), sum(a) FROM kept", database=database) == "1000\t499500\n"
 
 
+def test_an_empty_server_starts_again(fresh_clickhouse: FreshClickhouse) -> None:
+    server = fresh_clickhouse(seed=0)
+    for statement in ("SELECT 1", TABLE, "DROP TABLE kept SYNC", "DROP DATABASE default", "SELECT 2"):
+        server.query(statement)
+        server.stop()
+        server.start()
+        assert server.query("SELECT engine FROM system.databases WHERE name = 'default'") == "Atomic\n"
+
+
 def test_a_running_query_does_not_keep_it_from_ending(fresh_clickhouse: FreshClickhouse) -> None:
     server = fresh_clickhouse(seed=0)
     ended = threading.Event()
