@@ -136,7 +136,7 @@ def paint(conn: sqlite3.Connection, span: Span) -> None:
             pieces.append((span.service, until, row_until, state))
     conn.execute(
         "DELETE FROM spans WHERE service = ? AND start >= ? AND start <= ?",
-        (span.service, min([first, *(piece[1] for piece in pieces)]), last),
+        (span.service, min([first, *(piece[1] for piece in pieces)]), until),
     )
     pieces.append((span.service, first, last, span.state.value))
     conn.executemany("INSERT INTO spans VALUES (?, ?, ?, ?)", pieces)
