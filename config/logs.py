@@ -8,7 +8,7 @@ import json as json_format
 import logging
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, TextIO
 from urllib.parse import quote, quote_plus
 
@@ -126,13 +126,19 @@ def _json_end() -> list[Any]:
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     return [
         structlog.processors.ExceptionRenderer(tracebacks),
-        lambda _logger, _method, event: _mask.clean_value(event),
+        _clean_event,
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
 
 
 def _console_end(*, colors: bool) -> list[Any]:
     return [
+        _clean_event,
         structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback),
-        lambda _logger, _method, line: _mask.clean(line),
+        lambda _logger, _method, line: _mask.clean(line),  # the traceback, which the renderer wrote just now
     ]
+
+
+def _clean_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Every value cleaned before it is quoted once more; an exception is left for the renderer."""
+    return {_mask.clean(key): value if key == "exc_info" else _mask.clean_value(value) for key, value in event.items()}

@@ -192,10 +192,11 @@ def _is_ours(name: str, table: Table, file: WatchFile, plans: Mapping[str, Plan]
     if kind is not None:
         env.note(f"{file.where(('services', name))}: {name} is not watched here, so these changes do nothing")
     else:
+        near = suggest(name, [*plans, *presets()])
         env.problem(
             file.where(("services", name)),
             "is no service that is watched, and has no check of its own",
-            suggest(name, [*plans, *presets()]) + " To add a service give it [services.NAME.checks.health]",
+            near if near.startswith("did you mean") else f"to add a service write [services.{name}.checks.health]",
         )
     return False
 
@@ -207,13 +208,13 @@ def _named_dependencies(
     place = ("services", name, "depends_on")
     found = []
     for item in given if isinstance(given, list) else []:
-        other = item.reveal() if isinstance(item, Secret) else item
+        other = item.reveal() if isinstance(item, Secret) else str(item)
         if other in plans:
             found.append(other)
-        elif isinstance(other, str) and _preset_of(other):
+        elif _preset_of(other):
             env.note(f"{file.where(place)}: {other} is not watched, so it is left out")
         else:
-            env.problem(file.where(place), "names a service that is not known", suggest(str(other), plans))
+            env.problem(file.where(place), "names a service that is not known", suggest(other, plans))
     return tuple(dict.fromkeys(found))
 
 

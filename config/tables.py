@@ -90,7 +90,7 @@ def build(cls: type[T], table: Mapping[str, object], place: Place, report: Repor
 
 def suggest(key: str, known: Iterable[str]) -> str:
     """What to do about a word that is not known: the nearest known one, else all of them."""
-    words = sorted(known)
+    words = sorted(set(known))
     near = difflib.get_close_matches(key, words, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(words)}"
 
@@ -118,6 +118,8 @@ def convert(hint: Any, value: object) -> Any:  # noqa: PLR0911 -- one return for
 
 
 def _scalar(hint: Any, value: object) -> Any:
+    if hint is object:  # looked into later, and a Secret until then
+        return value
     if hint is Secret:
         text = value.reveal() if isinstance(value, Secret) else value
         if not isinstance(text, str):
@@ -131,7 +133,7 @@ def _scalar(hint: Any, value: object) -> Any:
             raise MisfitError("comes from a variable that holds no number", "set the variable to a number") from None
     if hint is float and isinstance(plain, int) and not isinstance(plain, bool):
         return float(plain)
-    if hint is object or (isinstance(plain, hint) and not (hint is int and isinstance(plain, bool))):
+    if isinstance(plain, hint) and not (hint is int and isinstance(plain, bool)):
         return plain
     wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[hint]
     raise MisfitError(f"is {_kind(plain)}, not {wanted}", f"write {wanted}" + (' in " "' if hint is str else ""))
@@ -193,12 +195,7 @@ def _restricted(value: Any, rule: object) -> Any:
     elif rule == "regex":
         _regex(value)
     elif rule == "jmespath" or (rule == "fact" and not value.startswith("header:")):
-        try:
-            jmespath.compile(value)
-        except ValueError:  # its messages repeat the expression over several lines
-            raise MisfitError(
-                "is not a JMESPath expression", "see jmespath.org; numbers stand in `backticks`"
-            ) from None
+        _jmespath(value)
     return value
 
 
@@ -207,9 +204,9 @@ def _regex(expression: str) -> None:
         re.compile(expression)
     except re.error as error:
         where = f" at position {error.pos}" if error.pos is not None else ""
-        raise MisfitError(
-            f"is not a regular expression: {error.msg}{where}", "write a \\ before . * + ? ( ) [ ]"
-        ) from None
+        what = error.msg.partition("'")[0].strip()  # what follows quotes the expression
+        remedy = "write a \\ before . * + ? ( ) [ ] that stand for themselves"
+        raise MisfitError(f"is not a regular expression: {what}{where}", remedy) from None
 
 
 def _jmespath(expression: str) -> None:

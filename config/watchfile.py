@@ -99,12 +99,18 @@ def _understand(file: WatchFile, document: Mapping[str, object], env: Env) -> Wa
 def _filled(table: dict[str, object], place: Place, file: WatchFile, env: Env) -> Mapping[str, object]:
     """The table with `${VARIABLE}` replaced by the environment's value, as a Secret."""
 
+    def refuse_query(here: Place) -> None:
+        what = "has a variable in what follows the ?, and addresses are shown"
+        env.problem(file.where(here), what, "send a secret in headers instead, and write the rest out")
+
     def at(here: Place, value: object) -> object:
         def look_up(name: str) -> object:
             before = len(env.problems)
             value = env.raw(name)
             if value is None and len(env.problems) == before:
                 env.problem(file.where(here), f"needs the variable {name}, which is not set", f"set {name}")
+            if value and "?" in value and here[-1] == "url":
+                refuse_query(here)
             return Secret(value or "unset")
 
         if isinstance(value, dict):
@@ -118,6 +124,8 @@ def _filled(table: dict[str, object], place: Place, file: WatchFile, env: Env) -
                 "give it to the service as a variable and write ${VARIABLE} here",
             )
             return "unset"
+        if isinstance(value, str) and here[-1] == "url" and "${" in value.partition("?")[2]:
+            refuse_query(here)
         return expand(value, look_up)
 
     return {key: at((*place, key), item) for key, item in table.items()}
@@ -132,14 +140,13 @@ def line_of(text: str, place: Place) -> int | None:
     table: Place = ()
     for number, line in enumerate(text.splitlines(), start=1):
         header = HEADER.fullmatch(line)
+        key = None if header else KEY.match(line)
         if header:
             table = _dotted(header.group(1))
-            here = table
-        else:
-            key = KEY.match(line)
-            here = (*table, *_dotted(key.group(1))) if key else ()
-        if here and len(here) > depth and place[: len(here)] == here:
-            best, depth = number, len(here)
+        here = (*table, *_dotted(key.group(1))) if key else table if header else ()
+        shared = min(len(here), len(place))
+        if shared > depth and here[:shared] == place[:shared]:
+            best, depth = number, shared
     return best
 
 
