@@ -27,6 +27,7 @@ log = structlog.get_logger()
 TICK = 0.25  # seconds between two looks at our own loop's punctuality
 CLOCK_STEP = 1.0  # seconds by which the wall clock may slew between two ticks and not count as stepped
 START_RATE = 100.0  # first runs a second, so that a thousand services do not start as one burst
+ROOM = 0.6  # of all checks may be under way at once: twice what 30 % of black holes, all unsettled, take up
 NEIGHBOUR_REST = 1.0  # seconds: a neighbour looked at this recently is not looked at again for somebody else's sake
 
 Probe = Callable[[Check, float], Awaitable[Outcome]]
@@ -59,8 +60,8 @@ class Watch:
     """Runs every check of `services` until cancelled. `board` is written by nobody else.
 
     `probe(check, timeout)` gives an Outcome and never raises; `wall()` is the time to record, epoch seconds; times to
-    wait come from the running loop alone. `tracks` is what was remembered from before. `limit` bounds how many
-    probes are under way at once.
+    wait come from the running loop alone. `tracks` is what was remembered from before. `most` bounds how many probes
+    are under way at once. `tell` is called with every flip, to say it where people read.
     """
 
     def __init__(
@@ -74,7 +75,8 @@ class Watch:
         tracks: Mapping[str, Track],
         confirm_interval: float,
         confirm_timeout: float,
-        limit: int | None = None,
+        most: int = 1000,
+        tell: Callable[[Flip], None] = lambda _: None,
     ) -> None:
         self._board = board
         self._probe = probe
@@ -87,7 +89,8 @@ class Watch:
             self._add(service, tracks.get(service.name))
         self._neighbours = neighbours(services)
         count = sum(map(len, self._slots.values()))
-        self._gate = asyncio.Semaphore(limit or max(32, math.ceil(count * 0.6)))
+        self._gate = asyncio.Semaphore(min(most, max(32, math.ceil(count * ROOM))))
+        self._tell = tell
         self._stalls: deque[tuple[float, float]] = deque(maxlen=240)
         self._group: asyncio.TaskGroup | None = None
 
@@ -195,6 +198,8 @@ class Watch:
         status.show_decided()
         self._keeper.saw(service, check, now, outcome, diagnosis)
         self._keeper.moved(track, service, flip)
+        if flip:
+            self._tell(flip)
         if flip or (first_miss and track.state != State.DOWN):
             self._look_around(service)
         self._look_again(slot)

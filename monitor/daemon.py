@@ -1,0 +1,220 @@
+"""The daemon: build → start → wait for a signal → stop in reverse."""
+
+import asyncio
+import contextlib
+import resource
+import shutil
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+
+from config.configuration import Configuration
+from config.services import Check
+from monitor.board import Board
+from monitor.facts import Facts, load_facts
+from monitor.folder import FolderLock, choose_folder
+from monitor.history import load_tracks
+from monitor.jobs import Jobs
+from monitor.judge import Flip
+from monitor.probes.base import Outcome, ProbeContext
+from monitor.probes.table import load, run_check
+from monitor.recorder import SCHEMAS, Recorder
+from monitor.schedule import Calendar
+from monitor.spans import Bar, bars
+from monitor.state import StateFile
+from monitor.store import Notice
+from monitor.terminal import flip_line
+from monitor.watch import Watch
+from monitor.watchdog import Watchdog
+from monitor.web.app import bind, build_app, serve
+
+log = structlog.get_logger()
+
+CONFIRM_TIMEOUT = 5.0  # seconds a second look may take
+STANDS_STILL = 10.0  # seconds without a turn of the watch loop, beyond which /healthz says so
+BEAT = 1.0  # seconds between two signs of life to the watchdog
+SPARE_FILES = 128  # file descriptors that are not for probes
+
+
+class Daemon:
+    """One daemon. `wall` is the time to record, epoch seconds; it decides nothing but calendar jobs."""
+
+    def __init__(self, configuration: Configuration, *, wall: Callable[[], float] = time.time) -> None:
+        self._configuration = configuration
+        self._wall = wall
+        self._board = Board(instance=configuration.watch.instance, version=version("watchkeeper"), started_at=wall())
+        self._watch: Watch | None = None
+        self._state: StateFile | None = None
+        self._turned_at = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serves the web at once, waits for the state folder, then watches; returns soon after `stop` is set.
+
+        Raises BindError when PORT cannot be had. Any other exception is a fault of ours.
+        """
+        sockets = bind(self._configuration.web.port)
+        over = asyncio.Event()
+        tasks = [
+            asyncio.create_task(self._serve(sockets, over), name="web"),
+            asyncio.create_task(self._keep_watch(sockets[0].getsockname()[1]), name="watch"),
+            asyncio.create_task(stop.wait(), name="stop"),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.set()
+            for task in tasks[1:]:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        log.info("stopped")
+
+    async def _serve(self, sockets: Sequence[socket.socket], over: asyncio.Event) -> None:
+        web = self._configuration.web
+        app = build_app(
+            self._board,
+            healthy=self._healthy,
+            check_now=self._check_now,
+            bars=self._bars,
+            api_token=web.api_token,
+            metrics_token=web.metrics_token,
+            wall=self._wall,
+        )
+        await serve(app, sockets, over)
+
+    async def _keep_watch(self, port: int) -> None:
+        """Owns the folder, then watches until cancelled; leaves everything written."""
+        settings, services = self._configuration.watch, self._configuration.discovery.services
+        async with contextlib.AsyncExitStack() as stack:
+            folder = await stack.enter_async_context(self._own_folder())
+            state = await StateFile.open(folder, schemas=SCHEMAS, clock=self._wall, on_notice=self._turned)
+            stack.push_async_callback(state.close)
+            self._state = state
+            known = Facts(await state.read(load_facts))
+            recorder = Recorder(state, services, instance=settings.instance, known=known)
+            stack.push_async_callback(recorder.flush)
+            self._recorder = recorder
+            context = ProbeContext()
+            stack.push_async_callback(context.aclose)
+            load({check.kind for service in services for check in service.checks})
+
+            async def probe(check: Check, timeout: float) -> Outcome:
+                return await run_check(check, context, timeout=timeout)
+
+            watch = Watch(
+                services,
+                board=self._board,
+                probe=probe,
+                keeper=recorder,
+                wall=self._wall,
+                tracks=await state.read(load_tracks),
+                confirm_interval=settings.confirm_interval,
+                confirm_timeout=min(CONFIRM_TIMEOUT, settings.probe_timeout),
+                most=room_for_probes(),
+                tell=tell,
+            )
+            for name, status in self._board.services.items():
+                status.facts.update({fact.name: fact.value for fact in known.of(name).values()})
+            calendar = Calendar(self._wall)
+            Jobs(state, wall=self._wall).enter(calendar)
+            self._watch = watch
+            self._turned_at = asyncio.get_running_loop().time()
+            log.info("watching", services=len(services), port=port, state=str(state.path))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(recorder.run(), name="recorder")
+                group.create_task(calendar.run(), name="calendar")
+                group.create_task(self._give_signs_of_life(), name="signs of life")
+                group.create_task(watch.run(), name="watch")
+
+    @contextlib.asynccontextmanager
+    async def _own_folder(self) -> AsyncIterator[Path]:
+        """Gives the state folder once it is ours alone; standing by behind another daemon until then."""
+        given = self._configuration.state
+        folder, warning = choose_folder(str(given.folder) if given.folder else None, None)
+        if warning:
+            log.warning("state_is_temporary", says=warning)
+        lock = FolderLock(folder, instance=self._board.instance, clock=self._wall)
+
+        def say(sentence: str) -> None:
+            self._board.standby = True
+            log.warning("standing_by", says=sentence)
+
+        await lock.wait(on_wait=say)
+        self._board.standby = False
+        if lock.problem:
+            log.warning("state_folder_not_locked", says=lock.problem)
+        try:
+            yield folder
+        finally:
+            lock.release()
+            if not given.folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    async def _give_signs_of_life(self) -> None:
+        """Beats the watchdog's drum; the watch loop's own turns are on the board."""
+        loop = asyncio.get_running_loop()
+        watchdog = Watchdog()
+        watchdog.start()
+        try:
+            while True:
+                watchdog.beat()
+                self._turned_at = loop.time()
+                await asyncio.sleep(BEAT)
+        finally:
+            watchdog.stop()
+
+    def _turned(self, notice: Notice) -> None:
+        """The state file failed, or is back."""
+        self._board.state_problem = notice.problem
+        if notice.fresh and self._state:
+            self._recorder.save_again()
+
+    def _healthy(self) -> tuple[bool, Mapping[str, str]]:
+        """The daemon's own health: whether its loop turns. Never a word about services."""
+        if self._board.standby:
+            return True, {"watch": "standing by: another daemon keeps its state in this folder"}
+        if self._watch is None:
+            return True, {"watch": "starting"}
+        silent = asyncio.get_running_loop().time() - self._turned_at
+        why = {"watch": "turning" if silent < STANDS_STILL else f"has stood still for {silent:.0f} s"}
+        if self._board.state_problem:
+            why["state"] = self._board.state_problem
+        return silent < STANDS_STILL, why
+
+    async def _check_now(self) -> None:
+        if self._watch:
+            await self._watch.check_now()
+
+    async def _bars(self) -> Mapping[str, Sequence[Bar]]:
+        if self._state is None:
+            return {}
+        names, now = list(self._board.services), self._wall()
+        return await self._state.read(lambda conn: bars(conn, names, now))
+
+
+def tell(flip: Flip) -> None:
+    """Says a flip in one line that people can read, with its parts as keys."""
+    log.warning(
+        "flip",
+        says=flip_line(flip),
+        service=flip.service,
+        old=flip.old.value,
+        new=flip.new.value,
+        cause=flip.cause.value if flip.cause else None,
+        evidence=flip.evidence or None,
+        remedy=flip.remedy or None,
+    )
+
+
+def room_for_probes() -> int:
+    """Raises the limit of open files as far as it goes, and gives how many probes fit under it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(16, wanted - SPARE_FILES)

@@ -1,0 +1,64 @@
+"""One round now, judged by itself: what `python -m monitor check` shows."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.metadata import version
+
+from config.services import Service
+from monitor.board import Board, CheckStatus, ServiceStatus
+from monitor.diagnose.table import diagnose
+from monitor.judge import State, Track, judge
+from monitor.probes.base import ProbeContext
+from monitor.probes.table import load, run_check
+from monitor.vantage import look
+
+AT_ONCE = 256
+
+
+async def look_once(services: Iterable[Service], *, instance: str) -> Board:
+    """Runs every check of `services` once, side by side, and gives the board that follows from this round alone.
+
+    With no second look, one miss is enough: thresholds of one, and no start period.
+    """
+    board = Board(instance=instance, version=version("watchkeeper"), started_at=time.time())
+    context, gate = ProbeContext(), asyncio.Semaphore(AT_ONCE)
+    services = [hasty(service) for service in services]
+    load({check.kind for service in services for check in service.checks})
+
+    async def look_at(status: ServiceStatus, one: CheckStatus) -> None:
+        async with gate:
+            outcome = look(await run_check(one.check, context), 0.0)
+        one.outcome, one.ran_at = outcome, time.time()
+        one.diagnosis = diagnose(status.service, one.check, outcome)
+        one.runs[outcome.verdict] += 1
+        status.facts.update(outcome.facts)
+        status.track, _ = judge(status.track, status.service, one.check, outcome, one.diagnosis, one.ran_at)
+        status.show_decided()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for service in services:
+                now = time.time()
+                statuses = {check.name: CheckStatus(check=check) for check in service.checks}
+                status = ServiceStatus(service=service, track=Track(since=now, watched_since=now), checks=statuses)
+                board.services[service.name] = status
+                for one in statuses.values() if not service.paused else ():
+                    group.create_task(look_at(status, one))
+    finally:
+        await context.aclose()
+    return board
+
+
+def hasty(service: Service) -> Service:
+    """The service judged by one look."""
+    checks = tuple(
+        replace(check, failure_threshold=1, warn_threshold=1, success_threshold=1) for check in service.checks
+    )
+    return replace(service, checks=checks, start_period=0.0)
+
+
+def all_up(board: Board) -> bool:
+    """Whether everything that is not paused is up."""
+    return all(status.state in (State.UP, State.PAUSED) for status in board.services.values())
