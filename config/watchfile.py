@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from config.env import Env
@@ -136,7 +137,14 @@ def line_of(text: str, place: Place) -> int | None:
 
     A plain search for `[a.b]` and `key =`: keys within inline tables are found by the line of the table.
     """
-    best, depth = None, 0
+    lines = _lines(text)
+    return next((lines[place[:depth]] for depth in range(len(place), 0, -1) if place[:depth] in lines), None)
+
+
+@lru_cache(maxsize=1)
+def _lines(text: str) -> Mapping[Place, int]:
+    """The first line on which each key and each table, or something within it, is written."""
+    found: dict[Place, int] = {}
     table: Place = ()
     for number, line in enumerate(text.splitlines(), start=1):
         header = HEADER.fullmatch(line)
@@ -144,10 +152,9 @@ def line_of(text: str, place: Place) -> int | None:
         if header:
             table = _dotted(header.group(1))
         here = (*table, *_dotted(key.group(1))) if key else table if header else ()
-        shared = min(len(here), len(place))
-        if shared > depth and here[:shared] == place[:shared]:
-            best, depth = number, shared
-    return best
+        for depth in range(1, len(here) + 1):
+            found.setdefault(here[:depth], number)
+    return found
 
 
 def _dotted(text: str) -> Place:
