@@ -225,7 +225,7 @@ def _paused(services: list[Service], names: tuple[str, ...], env: Env) -> list[S
         if name not in watched and _preset_of(name):
             env.note(f"PAUSE: {name} is not watched anyway")
         elif name not in watched:
-            env.problem("PAUSE", "names a service that is not known", suggest(name, watched))
+            env.problem("PAUSE", "names a service that is not known", suggest(name, [*watched, *presets()]))
     return [replace(service, paused=True) if service.name in names else service for service in services]
 
 
@@ -240,7 +240,9 @@ def _check_graph(services: list[Service], file: WatchFile, env: Env) -> None:
 def _say_what_to_set(env: Env) -> None:
     known = presets().values()
     names = sorted({variable for preset in known for variable in preset.own_variables()})
-    env.problem("environment", "names no service to watch", f"set one or more of {', '.join(names)}, or WATCH_FILE")
+    hints = [note for note in env.notes if "not watched" in note or "did you mean" in note or "is watched" in note]
+    what = "names no service to watch" + (f" ({'; '.join(hints)})" if hints else "")
+    env.problem("environment", what, f"set one or more of {', '.join(names)}, or WATCH_FILE")
 
 
 def secrets_of(service: Service) -> list[Secret]:

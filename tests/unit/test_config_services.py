@@ -125,6 +125,19 @@ def test_no_service_at_all_is_a_problem_that_says_what_to_set() -> None:
         assert variable in problem.remedy
 
 
+@pytest.mark.parametrize(
+    ("environ", "hint"),
+    [
+        ({"OPENWEBUI_URL": "http://webui"}, "did you mean OPEN_WEBUI_URL?"),
+        ({"LITELLM_URL": ""}, "LITELLM_URL is set but empty"),
+        ({"REDIS_PASSWORD": CANARY}, "REDIS_PASSWORD is set, but without REDIS_URL"),
+    ],
+)
+def test_no_service_at_all_points_to_what_was_perhaps_meant(environ: dict[str, str], hint: str) -> None:
+    (problem,) = discover(environ).problems
+    assert hint in problem.message
+
+
 def test_a_bad_address_is_not_called_no_address() -> None:
     assert places({"LITELLM_URL": "redis://litellm"}) == ["LITELLM_URL"]
 
