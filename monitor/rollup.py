@@ -187,7 +187,9 @@ def prune(conn: sqlite3.Connection, now: float, *, retention: Retention | None =
         more |= limit in (old, excess)
         if excess and table.name == "outcomes":
             _note_cut(conn)
-    if not more:
+    today = _floor(trusted, DAY)
+    if not more and _mark(conn, "words_day") != today:  # once a day: it reads every outcome
+        _set_mark(conn, "words_day", today)
         _drop_unused_words(conn)
     return more
 
@@ -214,10 +216,11 @@ class _Table:
 
     def drop_excess(self, conn: sqlite3.Connection, now: int, most: int, limit: int) -> int:
         """Delete up to `limit` of the rows above `most`, from the end that is further from `now`; gives how many."""
-        sql = f"SELECT count(*), min({self.column}), max({self.column}) FROM {self.name}"  # noqa: S608 -- own names
-        count, oldest, newest = conn.execute(sql).fetchone()
+        count = conn.execute(f"SELECT count(*) FROM {self.name}").fetchone()[0]  # noqa: S608 -- our own names
         if count <= most:
             return 0
+        sql = f"SELECT min({self.column}), max({self.column}) FROM {self.name}"  # noqa: S608 -- our own names
+        oldest, newest = conn.execute(sql).fetchone()
         order = "DESC" if newest * self.unit - now > now - oldest * self.unit else "ASC"
         return self._drop(conn, f"ORDER BY {self.column} {order}", min(count - most, limit))
 

@@ -103,18 +103,24 @@ class Coverage:
         if last is None or not 0 <= at - last.at <= stands:
             self._watched[service] = _Watched(at, at, state)
             return []
-        self._watched[service] = _Watched(last.began, at, state)
-        turned = last.at if state == last.state else min(max(since, last.began), at)
-        old = Span(service=service, start=last.at, until=turned, state=last.state)
-        new = Span(service=service, start=turned, until=at, state=state)
-        return [span for span in (old, new) if span.start < span.until]
+        before, old = last.at, last.state
+        last.at, last.state = at, state
+        if state == old:
+            return [Span(service=service, start=before, until=at, state=state)] if before < at else []
+        turned = min(max(since, last.began), at)
+        spans = (
+            Span(service=service, start=before, until=turned, state=old),
+            Span(service=service, start=turned, until=at, state=state),
+        )
+        return [span for span in spans if span.start < span.until]
 
 
 def join(spans: list[Span], more: Iterable[Span]) -> None:
     """Append to `spans` those of `more`, lengthening the last one where the next only continues it."""
     for span in more:
-        if spans and spans[-1].state == span.state and spans[-1].until == span.start:
-            spans[-1] = replace(spans[-1], until=span.until)
+        last = spans[-1] if spans else None
+        if last and last.state == span.state and last.until == span.start:
+            spans[-1] = Span(service=span.service, start=last.start, until=span.until, state=span.state)
         else:
             spans.append(span)
 

@@ -128,7 +128,7 @@ STATES = st.sampled_from([UP, DEGRADED, DOWN, UNKNOWN])
 PAINTS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 25), STATES), max_size=25)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, derandomize=True, deadline=None)
 @given(PAINTS)
 def test_painting_is_overwriting_second_by_second(paints: list[tuple[int, int, State]]) -> None:
     """Against the plainest model there is: one cell a second. Spans never overlap, and neighbours differ."""
@@ -144,7 +144,7 @@ def test_painting_is_overwriting_second_by_second(paints: list[tuple[int, int, S
     conn.close()
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(PAINTS, st.integers(0, 90), st.integers(1, 40))
 def test_bars_add_up_to_what_was_painted(paints: list[tuple[int, int, State]], now: int, length: int) -> None:
     conn, cells = database(), dict[int, State]()
