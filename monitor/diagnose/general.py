@@ -16,8 +16,8 @@ _RULES = (
     ),
     Rule(
         cause=Cause.RESET,
-        proof="the connection opened and was cut before an answer",
-        says="{title} at {address} took the connection and cut it without an answer.",
+        proof="the connection opened and was cut before the answer was complete",
+        says="{title} at {address} took the connection and cut it before its answer was complete.",
         remedy="Compare the port in {setting} with the service's own: a port that speaks another protocol (TLS, gRPC) "
         "cuts like this. If the port is right, the process is crashing or restarting: read its log, and look for an "
         "out-of-memory kill.",

@@ -11,7 +11,32 @@ _STATUS_5XX = tuple(str(status) for status in range(500, 600))
 _REDIRECTS = ("300", "301", "302", "303", "307", "308")
 _PLAIN_ON_TLS = r"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server|speaking plain HTTP to an SSL"
 
+# How services of this stack make themselves known where another one should be, in the words of an http probe.
+_FINGERPRINTS = (
+    ("Qdrant", r'"title": ?"qdrant - vector search engine'),
+    ("ClickHouse", r"it says: Ok\.$"),
+    ("LiteLLM", r"it says: \"I'm alive!"),
+    ("R2R", r'"results": ?\{"message": ?"ok"'),
+    ("Langfuse", r'"status": ?"OK", ?"version"|HTML page titled “Langfuse'),
+    ("Open WebUI", r"HTML page titled “Open WebUI"),
+    ("MinIO's console", r"HTML page titled “MinIO Console"),
+    ("an S3 store", r"<Error><Code>|<ListAllMyBucketsResult"),
+)
+
+
+def _stranger(name: str, fingerprint: str) -> Rule:
+    return Rule(
+        cause=Cause.WRONG_SERVICE,
+        signs=("json", "expect_json", "expect_text", "expect_header"),
+        text=fingerprint,
+        proof=f"the answer is one that {name} gives",
+        says=f"What answers at {{address}} is {name}, and not {{title}}.",
+        remedy=GENERAL[Cause.WRONG_SERVICE].remedy,
+    )
+
+
 HTTP: tuple[Rule, ...] = (
+    *(_stranger(name, fingerprint) for name, fingerprint in _FINGERPRINTS),
     Rule(
         cause=Cause.TLS,
         codes=("400", "426", "497"),
@@ -46,7 +71,7 @@ HTTP: tuple[Rule, ...] = (
         cause=Cause.AUTH,
         codes=("401", "403", "407"),
         proof="401 or 403",
-        says="{title} at {address} does not accept our key ({code}).",
+        says="{title} at {address} refuses us: no key was sent, or the wrong one ({code}).",
         remedy="Compare the key in {setting} with the service's own, and with what its other clients hold: "
         "LITELLM_MASTER_KEY must equal Open WebUI's OPENAI_API_KEY, QDRANT__SERVICE__API_KEY every Qdrant client's "
         "key. If no key was sent, set one, or ask a path that needs none.",
@@ -126,6 +151,24 @@ HTTP: tuple[Rule, ...] = (
         says="Something answers at {address}, but it does not speak HTTP as {title} would.",
         remedy="A TLS or gRPC port, or another service: compare scheme and port in {setting} with the service's own "
         "(Qdrant: 6333 is HTTP, 6334 gRPC; ClickHouse: 8123 is HTTP, 9000 is not).",
+    ),
+    Rule(
+        cause=Cause.BAD_ANSWER,
+        signs=("json",),
+        text=r"is larger than \d+ bytes",
+        proof="the answer is larger than the check reads",
+        says="{title} at {address} answers with far more than a health answer holds.",
+        remedy="See what it sends: another path or another service, mostly. If it is right, raise max_body in "
+        "WATCH_FILE.",
+    ),
+    Rule(
+        cause=Cause.BAD_ANSWER,
+        signs=("json",),
+        text="the answer is empty",
+        proof="the answer is empty",
+        says="{title} at {address} answers {code} with nothing in it.",
+        remedy="The service or a proxy before it broke down while answering: read its log, and ask its private "
+        "address.",
     ),
     Rule(
         cause=Cause.BAD_ANSWER,

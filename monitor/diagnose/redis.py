@@ -140,7 +140,7 @@ REDIS: tuple[Rule, ...] = (
         cause=Cause.RESET,
         sights=(Sight.RESET,),
         proof="the connection was cut before the answer",
-        says="{title} at {address} took the connection and cut it without an answer.",
+        says="{title} at {address} took the connection and cut it before its answer was complete.",
         remedy="It is crashing or restarting (read its log, look for an out-of-memory kill), speaks TLS on that port "
         "(rediss://), or the port in {setting} is another service's.",
     ),

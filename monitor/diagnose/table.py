@@ -71,7 +71,11 @@ def _say(says: str, service: Service) -> str:
     """A preset's words as a sentence that names the service and where it is."""
     says = says.rstrip(". ")
     named = service.title.lower() in says.lower()
-    return f"{says} ({service.address})." if named else f"{service.title} at {service.address}: {says}."
+    return (
+        f"{says[:1].upper()}{says[1:]} ({service.address})."
+        if named
+        else f"{service.title} at {service.address}: {says}."
+    )
 
 
 _PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting)\}")

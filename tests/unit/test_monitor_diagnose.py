@@ -73,6 +73,11 @@ SEEN: list[tuple[str, Sight, str, str, str, Cause]] = [
     ("http", A, "200", "expect_json", "", Cause.BAD_ANSWER),
     ("http", A, "200", "expect_text", "it says: HTML page titled “Client”", Cause.BAD_ANSWER),
     ("http", A, "200", "expect_header", "", Cause.BAD_ANSWER),
+    ("http", A, "200", "json", "the answer is larger than 65536 bytes, so its JSON was not read", Cause.BAD_ANSWER),
+    ("http", A, "200", "json", "the answer is empty where JSON was expected", Cause.BAD_ANSWER),
+    ("http", A, "200", "expect_json", 'it says: {"title": "qdrant - vector search engine"', Cause.WRONG_SERVICE),
+    ("http", A, "200", "expect_text", "HTTP 200, not found; it says: Ok.", Cause.WRONG_SERVICE),
+    ("http", A, "200", "expect_json", 'it says: {"results":{"message":"ok"}}', Cause.WRONG_SERVICE),
     ("http", G, "", "", "the answer is not HTTP", Cause.WRONG_SERVICE),
     ("http", G, "http2", "", "", Cause.WRONG_SERVICE),
     ("http", T, "not_tls", "", "", Cause.TLS),
@@ -293,10 +298,15 @@ def test_a_presets_sign_brings_its_cause_and_words(code: str) -> None:
 
 
 def test_a_sign_that_names_the_service_is_not_named_twice() -> None:
-    params = HttpParams(url="http://shop", signs=(sign(says="The shop has lost its database."),))
+    params = HttpParams(url="http://shop", signs=(sign(says="the shop has lost its database."),))
     diagnosis = diagnose(service(), check("http", params), outcome(Sight.ANSWERED, sign="lost"))
     assert diagnosis is not None
     assert diagnosis.sentence == "The shop has lost its database (shop.internal:7)."
+
+
+def test_a_stranger_is_called_by_its_name() -> None:
+    seen = outcome(A, code="200", sign="expect_json", text='it says: {"title":"qdrant - vector search engine"}')
+    assert found("http", seen).sentence == "What answers at shop.internal:7 is Qdrant, and not The Shop."
 
 
 def test_a_sign_without_words_borrows_them_from_its_cause() -> None:
