@@ -154,7 +154,8 @@ class RetentionSettings:
 class PostgresSettings:
     """The PostgreSQL server to back up. `databases` names those wanted, as they are written; empty: all but templates.
 
-    `url_variable` is where `url` came from. Times are seconds.
+    `url_variable` is where `url` came from; `clients` the folder of PostgreSQL's programs to use before any other.
+    Times are seconds; `longest_seconds` is how long the snapshots of one run may hold back the server's vacuum.
     """
 
     url: Secret | None = None
@@ -162,6 +163,8 @@ class PostgresSettings:
     databases: tuple[str, ...] = ()
     count_seconds: float = 60.0
     lock_wait_seconds: float = 120.0
+    longest_seconds: float = 6 * 3600.0
+    clients: Path | None = None
 
     @classmethod
     def read(cls, env: Env) -> "PostgresSettings":
@@ -170,6 +173,9 @@ class PostgresSettings:
             "BACKUP_DATABASE_URL", says="PostgreSQL's direct address, when DATABASE_URL leads through a pooler."
         )
         url = env.secret("DATABASE_URL", says="PostgreSQL's address with user, password and database.")
+        clients = env.text(
+            "BACKUP_PG_BIN", says="Folder of pg_dump, pg_dumpall and pg_restore, if not the usual.", kind="path"
+        )
         return cls(
             url=direct or url,
             url_variable="BACKUP_DATABASE_URL" if direct else "DATABASE_URL",
@@ -188,6 +194,14 @@ class PostgresSettings:
                 most=DAY,
                 says="Seconds a dump waits for a table that somebody has locked.",
             ),
+            longest_seconds=env.number(
+                "BACKUP_LONGEST_SECONDS",
+                default=6 * 3600.0,
+                least=1,
+                most=30 * DAY,
+                says="Seconds after which PostgreSQL's dumps are given up: until then vacuum cannot clean behind them.",
+            ),
+            clients=Path(clients) if clients else None,
         )
 
 

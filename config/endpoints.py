@@ -32,6 +32,41 @@ class Endpoint:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresEndpoint:
+    """A PostgreSQL address for a client: what libpq is told, its further parameters by name, and what was assumed.
+
+    `user` and `database` are as libpq would default them where the address names none: postgres, and the user's name.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: Secret | None
+    database: str
+    options: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def read_postgres(text: str) -> PostgresEndpoint:
+    """What a DATABASE_URL says; ORM parameters are dropped with a note. Raises AddressError."""
+    address = parse_address(text, FORMS["postgres"], port=5432)
+    notes = list(address.notes)
+    address, database, options, dropped = _postgres(address, notes)
+    if dropped:
+        notes.append(f"parameters that are not for us were dropped: {shown_names(dropped)}")
+    user = address.user or "postgres"
+    return PostgresEndpoint(
+        host=address.host,
+        port=address.port,
+        user=user,
+        password=address.password,
+        database=database or user,
+        options=options,
+        notes=tuple(notes),
+    )
+
+
 def read_endpoint(text: str, preset: Preset, companions: Mapping[str, object]) -> Endpoint:
     """What `text` says, in the form the preset reads; `companions` fill in what it does not. Raises AddressError."""
     secure = companions.get("secure")
