@@ -57,6 +57,7 @@ def _seen(status: ServiceStatus) -> Iterator[Text]:
     """For a service that is up its version; else of each check that missed: cause, evidence, remedy."""
     if status.state == State.UP:
         yield Text(status.facts.get("version", ""), "dim")
+    told: set[str] = set()
     for check in status.checks.values():
         if check.outcome is None or check.outcome.verdict == Verdict.PASS:
             continue
@@ -66,7 +67,8 @@ def _seen(status: ServiceStatus) -> Iterator[Text]:
             (f"{check.check.name} {check.outcome.verdict.value}{cause}: ", "bold"), found.sentence if found else ""
         )
         yield Text(f"  saw: {check.outcome.evidence.text}", "dim")
-        if found and found.remedy:
+        if found and found.remedy and found.remedy not in told:
+            told.add(found.remedy)
             yield Text(f"  do: {found.remedy}")
 
 

@@ -51,6 +51,7 @@ class Slot:
     check: Check
     status: CheckStatus
     due: float = 0.0
+    asked: float = -math.inf
     started: float = -math.inf
     running: bool = False
     confirm: asyncio.TimerHandle | None = None
@@ -150,14 +151,14 @@ class Watch:
         slot.due, lost = next_due(due, slot.check.interval, loop.time())
         loop.call_at(slot.due, self._on_grid, slot)
         slot.status.missed += lost
-        if self._start(slot, due) is None and loop.time() - slot.started > self._confirm_interval:
+        if self._start(slot, due) is None and due - slot.asked > self._confirm_interval:
             slot.status.missed += 1
 
     def _start(self, slot: Slot, due: float, timeout: float | None = None) -> asyncio.Task[None] | None:
         """Starts one run, unless one is under way: then that one will do, and None is given back."""
         if slot.running or self._group is None:
             return None
-        slot.running = True
+        slot.running, slot.asked = True, asyncio.get_running_loop().time()
         return self._group.create_task(self._run(slot, due, timeout))
 
     async def _run(self, slot: Slot, due: float, timeout: float | None) -> None:
