@@ -1,0 +1,86 @@
+"""Where things lie in a store: `<source>/<point>/…` and the source's lease. Keys are relative to the store's prefix.
+
+What does not fit this layout is not ours and is never removed.
+"""
+
+import re
+import secrets
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from backup.manifest import MANIFEST, PROOF, RECOVERY, RUN
+
+DELETING = "deleting.json"
+LEASE = "lease.json"
+POINT = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+STAMP = "%Y%m%dT%H%M%SZ"
+SOURCE = re.compile(r"[a-z0-9_][a-z0-9._-]{0,99}")
+# Below a point: these objects, and whatever lies in these folders.
+OBJECTS = (MANIFEST, PROOF, RECOVERY, RUN, DELETING)
+FOLDERS = ("postgres/", "clickhouse/")
+
+
+def new_point(now: datetime) -> str:
+    """A name for the restore point begun at `now`: `20261121T030000Z-7f3a`."""
+    return f"{now.astimezone(UTC).strftime(STAMP)}-{secrets.token_hex(2)}"
+
+
+def begun_at(point: str) -> datetime:
+    """When a restore point was begun, from its name. Raises ValueError."""
+    return datetime.strptime(point.partition("-")[0], STAMP).replace(tzinfo=UTC)
+
+
+def is_point(name: str) -> bool:
+    """Whether `name` is a restore point's."""
+    if not POINT.fullmatch(name):
+        return False
+    try:
+        begun_at(name)
+    except ValueError:
+        return False
+    return True
+
+
+def source_prefix(source: str) -> str:
+    """What every key of a source begins with. Raises ValueError for what is no source's name."""
+    if not SOURCE.fullmatch(source):
+        raise ValueError("a source is named in small letters, digits, dot, dash and underscore")
+    return f"{source}/"
+
+
+def point_prefix(source: str, point: str) -> str:
+    """What every key of a restore point begins with: `<source>/<point>/`. Raises ValueError for foreign names."""
+    if not is_point(point):
+        raise ValueError("a restore point is named like 20261121T030000Z-7f3a")
+    return f"{source_prefix(source)}{point}/"
+
+
+def is_ours(name: str) -> bool:
+    """Whether what lies at `name` below a point belongs to it."""
+    return name in OBJECTS or (name.startswith(FOLDERS) and not name.endswith("/"))
+
+
+def postgres_folder(name: str, *, sealed: bool, suffix: str = ".dump.zst") -> str:
+    """The folder of one PostgreSQL artifact's pieces, relative to its point: `postgres/<name>.dump.zst[.age]`.
+
+    A database may be named with anything; all but letters, digits, "_", "-" and inner dots is percent-encoded.
+    """
+    safe = quote(name, safe="")
+    if safe.startswith("."):
+        safe = f"%2E{safe[1:]}"
+    return f"postgres/{safe}{suffix}{'.age' if sealed else ''}"
+
+
+def globals_folder(*, sealed: bool) -> str:
+    """The folder of the roles and grants."""
+    return f"postgres/globals.sql.zst{'.age' if sealed else ''}"
+
+
+def lease_key(source: str) -> str:
+    """The key of a source's lease."""
+    return f"{source_prefix(source)}{LEASE}"
+
+
+def claim_key(source: str, lease_id: str) -> str:
+    """The key under which one contender may claim the expired lease `lease_id`."""
+    return f"{source_prefix(source)}lease.claims/{lease_id}.json"

@@ -1,0 +1,332 @@
+"""Any S3 store, through minio-py 7.2.20 as it was released: arguments by name, no multipart, no unsized upload.
+
+An object is one PUT of known length, so nothing is ever half visible. Requests are repeated here, never in urllib3, and
+only after what may pass by itself: a busy store, a broken connection, a time-out.
+"""
+
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from io import BytesIO
+from typing import TypeVar
+
+import certifi
+import urllib3
+from minio import Minio
+from minio.deleteobjects import DeleteObject
+from minio.error import S3Error
+
+from backup.errors import SettingsError, StoreError
+from backup.storage.base import Stored
+from backup.storage.s3_errors import RAISED, UNSUPPORTED, Refused, explain, of_code
+from backup.storage.s3_pool import Pool
+from config.backup_settings import StoreSettings
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+FIRST_DELAY = 0.25
+# However many attempts are left, none begins later than this after the first.
+PATIENCE = 120.0
+# Seconds to connect or to hand over one block, and between two blocks of an answer.
+TIMEOUT = urllib3.Timeout(connect=15.0, read=60.0)
+CONNECTIONS = 16
+CODE = re.compile(rb"<Code>\s*([\w.]{1,64})\s*</Code>")
+PRESIGNED_FOR = timedelta(minutes=15)
+
+
+class S3Storage:
+    """The objects below a prefix of a bucket. Safe to use from several threads; nothing of the environment is used but
+    SSL_CERT_FILE.
+
+    Given the settings, how often a passing failure is met with another attempt, the first pause in seconds (each next
+    one doubles), and the time-outs of one request.
+    """
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        *,
+        attempts: int = ATTEMPTS,
+        first_delay: float = FIRST_DELAY,
+        timeout: urllib3.Timeout = TIMEOUT,
+    ) -> None:
+        self.bucket = settings.bucket
+        self._prefix = f"{settings.prefix}/" if settings.prefix else ""
+        self._url = f"{'https' if settings.secure else 'http'}://{settings.endpoint}"
+        self._attempts = attempts
+        self._first_delay = first_delay
+        self._pool = Pool(
+            timeout=timeout,
+            retries=False,
+            maxsize=CONNECTIONS,
+            cert_reqs="CERT_REQUIRED",
+            ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+        )
+        try:
+            self._client = Minio(
+                endpoint=settings.endpoint,
+                access_key=settings.access_key.reveal() if settings.access_key else None,
+                secret_key=settings.secret_key.reveal() if settings.secret_key else None,
+                secure=settings.secure,
+                region=settings.region or (None if settings.endpoint.endswith("amazonaws.com") else "us-east-1"),
+                http_client=self._pool,
+            )
+        except ValueError:
+            raise SettingsError(
+                "MINIO_ENDPOINT or MINIO_REGION is malformed", "write host:port, and a region such as us-east-1"
+            ) from None
+        if settings.virtual_host:
+            self._client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]  # minio-py left it so
+        self._probing = threading.Lock()
+        self._conditional: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Endpoint, bucket and prefix."""
+        return f"{self._url}/{self.bucket}/{self._prefix.rstrip('/')}"
+
+    def ensure_bucket(self) -> None:
+        """Finds the bucket there, by listing in it, or makes it. Raises StoreError and below."""
+        try:
+            self._retry("list", self._list_one)
+        except StoreError as error:
+            if "there is no bucket" not in error.what:
+                raise
+            self._make_bucket()
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Writes a whole object, over what was there."""
+        body = bytes(data)
+        self._retry(
+            f"write {key}",
+            lambda: self._client.put_object(
+                bucket_name=self.bucket, object_name=self._name(key), data=BytesIO(body), length=len(body)
+            ),
+        )
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Writes a whole object only where there is none: If-None-Match where the store heeds it, else a look first."""
+        if self._heeds_conditions() == "yes":
+            return self._put_absent(key, data)
+        if self.stat(key) is not None:
+            return False
+        self.put(key, data)
+        return True
+
+    def get(self, key: str) -> bytes:
+        """The whole object. Raises KeyError when there is none."""
+        return self._retry(f"read {key}", lambda: self._get(key))
+
+    def stat(self, key: str) -> Stored | None:
+        """The object's size and time, or None when there is none."""
+        return self._retry(f"look at {key}", lambda: self._stat(key))
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Every object whose key begins with `prefix`, in the order of their keys. A failed page is asked for again."""
+        last: str | None = None
+        while page := self._retry(f"list {prefix}", partial(self._page, prefix, last)):
+            yield from page
+            last = page[-1].key
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names one level below `prefix` that have objects below them."""
+        start = self._name(prefix) if prefix else self._prefix
+        found = self._retry(
+            f"list {prefix}",
+            lambda: [
+                one.object_name[len(start) :].rstrip("/")
+                for one in self._client.list_objects(bucket_name=self.bucket, prefix=start, recursive=False)
+                if one.is_dir and one.object_name
+            ],
+        )
+        yield from sorted(found)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Removes objects, a thousand in a request where the store can; those that are not there are no error."""
+        names = [self._name(key) for key in keys]
+        for start in range(0, len(names), 1000):
+            self._delete_some(names[start : start + 1000])
+
+    def now(self) -> datetime:
+        """The store's own time, from the Date header of an answer; this machine's where a store sends none."""
+        self._retry("tell its time", lambda: self._client.bucket_exists(bucket_name=self.bucket))
+        date = self._pool.seen.date
+        return parsedate_to_datetime(date).astimezone(UTC) if date else datetime.now(UTC)
+
+    def capabilities(self) -> dict[str, str]:
+        """What the store can do beyond the five verbs, found out by trying."""
+        found = {"conditional put": self._heeds_conditions()}
+        self.now()
+        found["clock"] = "its Date header" if self._pool.seen.date else "none: this machine's is used"
+        found["versioning"] = self._ask(
+            lambda: str(self._client.get_bucket_versioning(bucket_name=self.bucket).status or "off").lower()
+        )
+        found["object lock"] = self._ask(
+            lambda: "yes" if self._client.get_object_lock_config(bucket_name=self.bucket) else "off"
+        )
+        found["clickhouse"] = "yes"
+        return found
+
+    def close(self) -> None:
+        """Lets go of connections."""
+        self._pool.clear()
+
+    def _name(self, key: str) -> str:
+        """The object's full name. Raises ValueError for a key with an empty, "." or ".." part."""
+        if any(part in ("", ".", "..") for part in key.removesuffix("/").split("/")):
+            raise ValueError('a key has a part that is empty, "." or ".."')
+        return self._prefix + key
+
+    def _retry(self, doing: str, call: Callable[[], T]) -> T:
+        """What `call` gives, tried again after what may pass. Raises StoreError and below, and KeyError as it comes."""
+        started = time.monotonic()
+        delay = self._first_delay
+        for attempt in range(1, self._attempts + 1):
+            self._pool.forget()
+            try:
+                return call()
+            except RAISED as error:
+                failure = self._explain(error, doing)
+            if not failure.transient or attempt == self._attempts or time.monotonic() - started > PATIENCE:
+                break
+            time.sleep(delay)
+            delay *= 2
+        raise failure
+
+    def _explain(self, error: Exception, doing: str) -> StoreError:
+        status = self._pool.seen.status
+        return explain(error, doing=doing, address=self._url, bucket=self.bucket, status=status)
+
+    def _list_one(self) -> None:
+        next(self._client.list_objects(bucket_name=self.bucket, prefix=self._prefix, recursive=False), None)
+
+    def _make_bucket(self) -> None:
+        try:
+            self._retry("make the bucket", lambda: self._client.make_bucket(bucket_name=self.bucket))
+        except StoreError as error:
+            # Another process may have made it a moment ago: then it can be listed, and that is what was wanted.
+            try:
+                self._retry("list", self._list_one)
+            except StoreError:
+                what = f"the store at {self._url} has no bucket {self.bucket}, and it could not be made: {error.what}"
+                raise type(error)(what, f"make the bucket {self.bucket}, or correct BACKUP_BUCKET") from None
+
+    def _get(self, key: str) -> bytes:
+        try:
+            response = self._client.get_object(bucket_name=self.bucket, object_name=self._name(key))
+        except S3Error as error:
+            if error.code in ("NoSuchKey", "NoSuchObject"):
+                raise KeyError(key) from None
+            raise
+        try:
+            return response.read()
+        finally:
+            response.close()
+            response.release_conn()
+
+    def _stat(self, key: str) -> Stored | None:
+        try:
+            found = self._client.stat_object(bucket_name=self.bucket, object_name=self._name(key))
+        except S3Error as error:
+            if error.code in ("NoSuchKey", "NoSuchObject"):
+                return None
+            raise
+        return Stored(key=key, size=found.size or 0, modified=found.last_modified or datetime.now(UTC))
+
+    def _page(self, prefix: str, after: str | None) -> Sequence[Stored]:
+        """Up to a thousand objects after the key `after`."""
+        objects = self._client.list_objects(
+            bucket_name=self.bucket,
+            prefix=self._prefix + prefix,
+            recursive=True,
+            start_after=self._name(after) if after else None,
+        )
+        page = []
+        for one in objects:
+            name = one.object_name or ""
+            page.append(
+                Stored(
+                    key=name[len(self._prefix) :], size=one.size or 0, modified=one.last_modified or datetime.now(UTC)
+                )
+            )
+            if len(page) == 1000:
+                break
+        return page
+
+    def _delete_some(self, names: Sequence[str]) -> None:
+        doing = "delete objects"
+        refused = self._retry(
+            doing,
+            lambda: list(
+                self._client.remove_objects(
+                    bucket_name=self.bucket, delete_object_list=[DeleteObject(name=name) for name in names]
+                )
+            ),
+        )
+        for one in refused:
+            if one.code not in ("NoSuchKey", "NoSuchVersion"):
+                start = f"the store at {self._url} could not {doing}: "
+                raise of_code(one.code or "", 200, start=start, bucket=self.bucket)
+
+    def _put_absent(self, key: str, data: bytes) -> bool:
+        """PUT with If-None-Match, which minio-py cannot say: so its presigned address is used, with our header.
+
+        Returns whether the object is ours. When an answer was lost on the way, a second attempt finds our own object:
+        then what is stored decides.
+        """
+        attempts = 0
+
+        def attempt() -> bool:
+            nonlocal attempts
+            attempts += 1
+            url = self._client.get_presigned_url(
+                method="PUT", bucket_name=self.bucket, object_name=self._name(key), expires=PRESIGNED_FOR
+            )
+            response = self._pool.urlopen("PUT", url, body=data, headers={"If-None-Match": "*"})
+            if response.status in (200, 204):
+                return True
+            if response.status == 412:
+                return False
+            code = CODE.search(response.data)
+            raise Refused(code.group(1).decode() if code else "", response.status)
+
+        if self._retry(f"write {key}", attempt):
+            return True
+        if attempts == 1:
+            return False
+        try:
+            return self.get(key) == data
+        except KeyError:
+            return False
+
+    def _heeds_conditions(self) -> str:
+        """Whether the store refuses a PUT with If-None-Match where an object is: tried once, on an object of ours."""
+        with self._probing:
+            if self._conditional is None:
+                key = f"probe-{secrets.token_hex(8)}"
+                self.put(key, b"one")
+                try:
+                    self._conditional = "no: it overwrote" if self._put_absent(key, b"two") else "yes"
+                except StoreError as error:
+                    if error.transient:
+                        raise
+                    self._conditional = "no: it does not know If-None-Match"
+                finally:
+                    self.delete([key])
+            return self._conditional
+
+    def _ask(self, call: Callable[[], str]) -> str:
+        try:
+            return call()
+        except S3Error as error:
+            code = error.code or ""
+            return "no" if code in UNSUPPORTED or "NotFound" in code else f"unknown: {code}"
+        except RAISED:
+            return "unknown"

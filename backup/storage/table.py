@@ -1,0 +1,23 @@
+"""From settings to the store they name."""
+
+from backup.errors import SettingsError
+from backup.storage.base import Storage
+from config.backup_settings import StoreSettings
+
+
+def open_storage(settings: StoreSettings) -> Storage:
+    """The store that `settings` name, found to be there: a missing bucket or folder is made if it may be.
+
+    Keys are relative to `settings.prefix` and begin with a source. Raises SettingsError, StoreError and below.
+    """
+    if settings.folder is not None:
+        from backup.storage.folder import FolderStorage
+
+        return FolderStorage(settings.folder / settings.prefix)
+    if not settings.endpoint:
+        raise SettingsError("no place for backups is set", "set MINIO_ENDPOINT and its keys, or BACKUP_DIR")
+    from backup.storage.s3 import S3Storage
+
+    storage = S3Storage(settings)
+    storage.ensure_bucket()
+    return storage
