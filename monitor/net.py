@@ -5,9 +5,9 @@ hold up the end of the process. Here each name has a thread of its own with a de
 everything that asks the loop: httpx, redis, psycopg and our own probes.
 """
 
+import _thread
 import asyncio
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class SilentResolver(socket.gaierror):
 
 
 class Resolver:
-    """Looks names up in daemon threads: one thread a (name, family), shared by all who wait for it.
+    """Looks names up in threads that hold up no exit: one thread a (name, family), shared by all who wait for it.
 
     `look_up` has socket.getaddrinfo's signature and may block for as long as it likes. `deadline` is how many seconds
     one caller waits. Above `max_threads` look-ups that hang, a further name fails at once: threads cannot be ended from
@@ -92,14 +92,14 @@ class Resolver:
             raise SilentResolver(f"{self._max_threads} name look-ups are already waiting for the resolver")
         waiters: set[asyncio.Future[Sequence[AddressInfo]]] = set()
         loop = asyncio.get_running_loop()
-        thread = threading.Thread(target=self._ask, args=(key, loop), name=f"look-up {key[0]}", daemon=True)
-        size = threading.stack_size(self.STACK_BYTES)
+        size = _thread.stack_size(self.STACK_BYTES)
         try:
-            thread.start()
+            # Not threading.Thread: its start() holds the loop up until the new thread has run.
+            _thread.start_new_thread(self._ask, (key, loop))
         except RuntimeError as error:
             raise SilentResolver(f"no thread could be started to look {key[0]} up: {error}") from error
         finally:
-            threading.stack_size(size)
+            _thread.stack_size(size)
         self._flights[key] = waiters
         return waiters
 

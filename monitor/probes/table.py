@@ -11,6 +11,8 @@ from monitor.probes.base import Evidence, Outcome, Probe, ProbeContext, Sight, V
 
 # A probe keeps its own deadline; beyond it by this many seconds it counts as hung and is cancelled.
 MARGIN = 0.5
+# Seconds for a probe whose own deadline came due just now.
+TURN = 0.05
 # How long a cancelled probe may take to close its connection before it is left behind.
 PATIENCE = 0.5
 
@@ -52,6 +54,9 @@ async def run_check(
     task = asyncio.ensure_future(probes[check.kind](check.params, timeout=seconds, context=context))
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds + MARGIN)
+        if not done:
+            # After a stall of the loop both deadlines come due in one turn; the probe's own goes first.
+            done, _ = await asyncio.wait({task}, timeout=TURN)
         if not done:
             context.hung += 1
             task.cancel()

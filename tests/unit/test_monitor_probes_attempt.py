@@ -158,6 +158,27 @@ def test_a_probe_that_hangs_is_cancelled_and_counted(virtual: Any) -> None:
     assert closed == [True]
 
 
+def test_a_stalled_loop_does_not_make_a_probe_hung(virtual: Any) -> None:
+    async def waits(params: Any, *, timeout: float, context: ProbeContext) -> Outcome:
+        async def ask() -> Answer:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+        return await attempt(ask, timeout=timeout)
+
+    async def act() -> tuple[Outcome, int]:
+        context = ProbeContext()
+        loop: Any = asyncio.get_running_loop()
+        run = asyncio.ensure_future(run_check(check_of(timeout=5.0), context, probes={"x": waits}))
+        await asyncio.sleep(1)
+        loop.clock += 30
+        return await run, context.hung
+
+    outcome, hung = virtual(act())
+    assert hung == 0
+    assert outcome.evidence.sight == Sight.NO_RESOLVER
+
+
 def test_a_probe_that_ignores_its_cancellation_is_left_behind(virtual: Any) -> None:
     async def stubborn(params: Any, *, timeout: float, context: ProbeContext) -> Outcome:
         for _ in range(5):

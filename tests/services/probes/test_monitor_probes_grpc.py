@@ -151,7 +151,7 @@ def test_what_is_not_grpc(run: Any, said: bytes, sight: Sight) -> None:
 def test_silence_and_refusal(run: Any, silent: Any, free_port: int) -> None:
     async def act(scene: Any) -> Outcome:
         port = (await scene.serve(silent)).port
-        outcome: Outcome = await scene.ask("grpc", GrpcParams(host="127.0.0.1", port=port), timeout=0.3)
+        outcome: Outcome = await scene.ask("grpc", GrpcParams(host="127.0.0.1", port=port), timeout=1.0)
         return outcome
 
     assert run(act).evidence.sight == Sight.NO_ANSWER

@@ -51,10 +51,10 @@ def test_a_connection_that_opens_passes_over_both_families(run: Any, silent: Any
 def test_a_line_is_sent_and_the_answer_awaited(run: Any) -> None:
     async def act(scene: Any) -> list[Outcome]:
         port = (await scene.serve(greet)).port
-        asked = [("hello", "^\\+PONG hello"), ("hello", "^-ERR"), (None, "PONG")]
+        asked = [("hello", "^\\+PONG hello", 5.0), ("hello", "^-ERR", 1.0), (None, "PONG", 1.0)]
         return [
-            await scene.ask("tcp", TcpParams(host="127.0.0.1", port=port, send=send, expect=expect), timeout=0.4)
-            for send, expect in asked
+            await scene.ask("tcp", TcpParams(host="127.0.0.1", port=port, send=send, expect=expect), timeout=timeout)
+            for send, expect, timeout in asked
         ]
 
     good, other, unasked = run(act)
@@ -104,15 +104,15 @@ def test_reset(run: Any) -> None:
 
 
 def test_no_connection_in_time(run: Any, deaf: Callable[..., int]) -> None:
-    outcome = once(run, TcpParams(host="127.0.0.1", port=deaf()), timeout=0.3)
+    outcome = once(run, TcpParams(host="127.0.0.1", port=deaf()), timeout=1.0)
     assert (outcome.verdict, outcome.evidence.sight) == (Verdict.FAIL, Sight.NO_CONNECT)
-    assert 0.25 < outcome.latency < 0.8
+    assert 0.9 < outcome.latency < 1.6
 
 
 def test_connected_and_never_answered(run: Any, silent: Any) -> None:
     async def act(scene: Any) -> Outcome:
         port = (await scene.serve(silent)).port
-        outcome: Outcome = await scene.ask("tcp", TcpParams(host="127.0.0.1", port=port, expect="x"), timeout=0.3)
+        outcome: Outcome = await scene.ask("tcp", TcpParams(host="127.0.0.1", port=port, expect="x"), timeout=1.0)
         return outcome
 
     outcome = run(act)
@@ -166,7 +166,7 @@ def test_an_address_that_swallows_packets_does_not_hide_one_that_works(
     async def act(scene: Any) -> Outcome:
         port = (await scene.serve(silent)).port
         deaf("127.0.0.2", port)
-        outcome: Outcome = await scene.ask("tcp", TcpParams(host="shop", port=port), timeout=0.8)
+        outcome: Outcome = await scene.ask("tcp", TcpParams(host="shop", port=port), timeout=2.0)
         return outcome
 
     outcome = run(act, resolver=Resolver(names(shop=("127.0.0.2", "127.0.0.1"))))
@@ -177,7 +177,7 @@ def test_an_address_that_swallows_packets_does_not_hide_one_that_works(
 def test_of_two_failures_the_more_telling_one_is_told(run: Any, names: Maker, deaf: Callable[..., int]) -> None:
     port = deaf("127.0.0.2")
     look_up = names(shop=("127.0.0.2", "127.0.0.1"))
-    outcome = once(run, TcpParams(host="shop", port=port), look_up=look_up, timeout=0.6)
+    outcome = once(run, TcpParams(host="shop", port=port), look_up=look_up, timeout=1.5)
     assert outcome.evidence.sight == Sight.NO_CONNECT
     assert outcome.evidence.address == f"127.0.0.2:{port}"
 
@@ -193,7 +193,7 @@ def test_dead_names_leave_another_probe_alone(run: Any, silent: Any) -> None:
     async def act(scene: Any) -> tuple[float, list[Outcome]]:
         port = (await scene.serve(silent)).port
         dead = [
-            asyncio.ensure_future(scene.ask("tcp", TcpParams(host=f"dead{n}", port=port), timeout=0.8))
+            asyncio.ensure_future(scene.ask("tcp", TcpParams(host=f"dead{n}", port=port), timeout=2.0))
             for n in range(100)
         ]
         await asyncio.sleep(0.05)
@@ -205,7 +205,7 @@ def test_dead_names_leave_another_probe_alone(run: Any, silent: Any) -> None:
         worst, dead = run(act, resolver=Resolver(look_up))
     finally:
         release.set()
-    assert worst < 0.3
+    assert worst < 1.0
     assert {outcome.evidence.sight for outcome in dead} == {Sight.NO_RESOLVER}
     assert {outcome.verdict for outcome in dead} == {Verdict.UNKNOWN}
 

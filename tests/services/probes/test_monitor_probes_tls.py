@@ -96,7 +96,7 @@ def test_plain_text_on_a_tls_port_and_silence(run: Any, say: Maker, silent: Any)
 
     plain = once(run, banner, None)
     assert (plain.verdict, plain.evidence.sight, plain.evidence.code) == (Verdict.FAIL, Sight.TLS, "not_tls")
-    quiet = once(run, silent, None, timeout=0.3)
+    quiet = once(run, silent, None, timeout=1.0)
     assert (quiet.verdict, quiet.evidence.sight) == (Verdict.FAIL, Sight.NO_ANSWER)
     assert "TLS" in quiet.evidence.text
     assert once(run, mute, None).evidence.sight in (Sight.TLS, Sight.RESET)
