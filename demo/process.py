@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+GONE = "the process that keeps the demo's servers has ended; start again"
+
 
 class DemoError(Exception):
     """The stack cannot do what was asked; the text is for the person at the terminal."""
@@ -105,8 +107,9 @@ class Keeper:
 
     def close(self) -> None:
         """Closes this connection; if we started the keeper, waits until everything has ended. Twice is once."""
-        self._answers.close()
-        self._connection.close()
+        with self._lock:
+            self._answers.close()
+            self._connection.close()
         if self._process is not None:
             self._process.wait(timeout=30)
             self._process = None
@@ -121,16 +124,22 @@ class Keeper:
 
     def _ask(self, **request: object) -> dict[str, Any]:
         with self._lock:
-            self._connection.sendall(json.dumps(request).encode() + b"\n")
+            try:
+                self._connection.sendall(json.dumps(request).encode() + b"\n")
+            except OSError as error:
+                raise DemoError(GONE) from error
             answer = self._read()
         if "error" in answer:
             raise DemoError(f"{request['do']}: {answer['error']}")
         return answer
 
     def _read(self) -> dict[str, Any]:
-        line = self._answers.readline()
+        try:
+            line = self._answers.readline()
+        except (OSError, ValueError) as error:
+            raise DemoError(GONE) from error
         if not line:
-            raise DemoError("the process that keeps the demo's servers has ended; start again")
+            raise DemoError(GONE)
         answer: dict[str, Any] = json.loads(line)
         return answer
 

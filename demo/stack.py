@@ -116,6 +116,12 @@ class Stack:
             contract.stop()
         self._loop.stop()
 
+    def close(self) -> None:
+        """Ends everything and removes its data, for one who goes on using the keeper."""
+        self.stop()
+        for server in self.real.values():
+            server.close()
+
     def _environ(self) -> dict[str, str]:
         variables: dict[str, str] = {}
         for part in self.parts.values():

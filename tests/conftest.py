@@ -2,7 +2,7 @@
 
 `postgres`, `valkey`, `seaweedfs`, `clickhouse` are shared by the whole run, all workers included: whoever needs one
 first starts it under a file lock. Tests only read and write their own things in them. A test that breaks a server
-takes a `fresh_…` factory, which starts one of its own and ends it with the test.
+takes a `fresh_…` factory, which starts one of its own and ends it with the test. `stack` is the whole demo, for a module.
 
 Everything runs under one keeper (demo/keeper.py) that belongs to the main pytest process, so all of it ends with the
 run, however the run ends.
@@ -21,6 +21,7 @@ from demo.postgres import Postgres
 from demo.process import Keeper
 from demo.seaweedfs import Seaweedfs
 from demo.server import Server
+from demo.stack import Stack
 from demo.valkey import Valkey
 
 S = TypeVar("S", bound=Server)
@@ -107,6 +108,16 @@ def seaweedfs(keeper: Keeper) -> Seaweedfs:
 def clickhouse(keeper: Keeper) -> Clickhouse:
     """ClickHouse with Langfuse's tables in `default`, on ::1 too, shared: make your own database to change things."""
     return shared(Clickhouse(ipv6=True, keeper=keeper), keeper)
+
+
+@pytest.fixture(scope="module")
+def stack(keeper: Keeper) -> Iterator[Stack]:
+    """The whole demo stack with LiteLLM's stand-in, for the tests of one module (4 s); mend what you break."""
+    stack = Stack(keeper, real_litellm=False)
+    try:
+        yield stack.start()
+    finally:
+        stack.close()
 
 
 @pytest.fixture
