@@ -2,7 +2,8 @@
 
 `postgres`, `valkey`, `seaweedfs`, `clickhouse` are shared by the whole run, all workers included: whoever needs one
 first starts it under a file lock. Tests only read and write their own things in them. A test that breaks a server
-takes a `fresh_…` factory, which starts one of its own and ends it with the test. `stack` is the whole demo, for a module.
+takes a `fresh_…` factory, which starts one of its own and ends it with the test. `stack` is the whole demo, for one
+module.
 
 Everything runs under one keeper (demo/keeper.py) that belongs to the main pytest process, so all of it ends with the
 run, however the run ends.
