@@ -1,7 +1,7 @@
 """Every kind of probe, and running one with a deadline that holds whatever the probe does."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -23,9 +23,10 @@ KINDS = ("http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse",
 def _lazy(kind: str) -> Probe:
     """Client libraries load only for the kinds that are configured: the module is imported at its first run."""
 
-    async def probe(params: Any, *, timeout: float, context: ProbeContext) -> Outcome:
+    def probe(params: Any, *, timeout: float, context: ProbeContext) -> Awaitable[Outcome]:
+        # Imported here and not in a coroutine, so that it is done before the deadline begins to run.
         run: Probe = import_module(f"monitor.probes.{kind}").probe
-        return await run(params, timeout=timeout, context=context)
+        return run(params, timeout=timeout, context=context)
 
     return probe
 
@@ -51,7 +52,10 @@ async def run_check(
     seconds = check.timeout if timeout is None else timeout
     loop = asyncio.get_running_loop()
     began = loop.time()
-    task = asyncio.ensure_future(probes[check.kind](check.params, timeout=seconds, context=context))
+    try:
+        task = asyncio.ensure_future(probes[check.kind](check.params, timeout=seconds, context=context))
+    except Exception as error:  # noqa: BLE001 -- a client library that does not load must not end the round
+        return _fault(f"the probe did not load: {type(error).__name__}: {error}", 0.0)
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds + MARGIN)
         if not done:

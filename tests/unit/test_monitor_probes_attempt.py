@@ -161,7 +161,8 @@ def test_a_probe_that_hangs_is_cancelled_and_counted(virtual: Any) -> None:
 def test_a_stalled_loop_does_not_make_a_probe_hung(virtual: Any) -> None:
     async def waits(params: Any, *, timeout: float, context: ProbeContext) -> Outcome:
         async def ask() -> Answer:
-            await asyncio.sleep(3600)
+            # As a client library would wait: some turns of the loop below the probe itself.
+            await asyncio.gather(asyncio.wait_for(asyncio.sleep(3600), 7200))
             raise AssertionError
 
         return await attempt(ask, timeout=timeout)
@@ -205,6 +206,12 @@ def test_a_probe_that_raises_is_a_fault_of_ours(virtual: Any) -> None:
     outcome = virtual(run_check(check_of(), ProbeContext(), probes={"x": raises}))
     assert (outcome.verdict, outcome.evidence.sight) == (Verdict.UNKNOWN, Sight.FAULT)
     assert "ZeroDivisionError" in outcome.evidence.text
+
+
+def test_a_probe_that_does_not_load_is_a_fault_of_ours(virtual: Any) -> None:
+    outcome = virtual(run_check(check_of(), ProbeContext(), probes={}))
+    assert (outcome.verdict, outcome.evidence.sight) == (Verdict.UNKNOWN, Sight.FAULT)
+    assert "did not load" in outcome.evidence.text
 
 
 def test_cancelling_a_run_cancels_its_probe(virtual: Any) -> None:
