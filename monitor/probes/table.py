@@ -72,9 +72,9 @@ async def run_check(
         raise
     if task.cancelled():
         return _fault("the probe was cancelled from within", loop.time() - began)
-    error = task.exception()
-    if error is not None:
-        return _fault(f"the probe broke: {type(error).__name__}: {error}", loop.time() - began)
+    broken = task.exception()
+    if broken is not None:
+        return _fault(f"the probe broke: {type(broken).__name__}: {broken}", loop.time() - began)
     return _judge_speed(task.result(), check.latency_threshold)
 
 
