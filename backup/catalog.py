@@ -106,13 +106,17 @@ class Catalog:
         if self.storage.stat(prefix + DELETING) is not None:
             return None
         try:
-            read = manifest.load(data)
-            if read.id != name or read.source != self.source:
-                raise ValueError("its manifest is of another point")
-            read_times(read)
+            read = self._read(name, data)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             return Point(id=name, source=self.source, problem=f"its manifest cannot be read: {error}")
         return Point(id=name, source=self.source, manifest=read)
+
+    def _read(self, name: str, data: bytes) -> Manifest:
+        read = manifest.load(data)
+        if read.id != name or read.source != self.source:
+            raise ValueError("it is of another point")
+        read_times(read)
+        return read
 
 
 def read_times(read: Manifest) -> tuple[datetime, datetime]:

@@ -83,4 +83,9 @@ def lease_key(source: str) -> str:
 
 def claim_key(source: str, lease_id: str) -> str:
     """The key under which one contender may claim the expired lease `lease_id`."""
-    return f"{source_prefix(source)}lease.claims/{lease_id}.json"
+    return f"{claim_prefix(source)}{lease_id}.json"
+
+
+def claim_prefix(source: str) -> str:
+    """What the keys of all claims on a source's lease begin with."""
+    return f"{source_prefix(source)}lease.claims/"
