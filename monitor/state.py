@@ -190,8 +190,8 @@ class StateFile:
     async def _on_writer(self, do: Callable[[Store], T]) -> T:
         if self._closed:
             raise StateClosedError(f"{self.path} is closed")
-        # Shielded: a cancelled caller must not take its transaction with it, or a flip could be seen and not kept.
-        return await asyncio.shield(asyncio.wrap_future(self._writer.put(do)))
+        # A cancelled caller does not take its job with it, or a flip could be seen and not kept: see Worker.put.
+        return await asyncio.wrap_future(self._writer.put(do))
 
     def _drain(self, store: Store) -> None:
         self._draining = False

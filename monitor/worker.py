@@ -44,7 +44,7 @@ class Worker(Generic[S]):
         return self._started if self._current is not None else None
 
     def put(self, do: Callable[[S], T]) -> "Future[T]":
-        """Queue `do(subject)`; its future carries the result or the exception."""
+        """Queue `do(subject)`; its future carries the result or the exception. Cancelling that stops nothing."""
         future: Future[T] = Future()
         self.adopt([Job(do, future)])
         return future

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -515,6 +516,14 @@ async def test_a_disk_that_hangs_is_left_behind_and_nothing_waits_for_it(tmp_pat
         assert await state.read(numbers) == [1, 2, 3]
         assert await state.read(lambda conn: conn.execute("SELECT filling FROM seen").fetchall()) == [("again",)]
         await until(lambda: len(notices) == 2)
+
+
+@on_a_loop
+async def test_a_writer_that_is_busy_all_the_time_has_not_hung(tmp_path: Path) -> None:
+    async with opened(tmp_path, stall_after=0.3) as (state, notices):
+        await asyncio.gather(*(state.transact(lambda _: time.sleep(0.03)) for _ in range(30)))
+        assert state.problem is None
+    assert notices == []
 
 
 @on_a_loop

@@ -64,6 +64,11 @@ def test_an_outage_does_not_reach_over_a_time_nobody_looked() -> None:
     ]
 
 
+def test_an_outage_does_not_reach_back_over_our_own_start() -> None:
+    """Its first misses were seen by the daemon before this one; from 60 to 1000 nobody looked."""
+    assert looks((1000, UP, 0), (1060, DOWN, 60)) == [span(1000, 1060, DOWN)]
+
+
 def test_the_time_between_two_states_is_shared_where_the_new_one_began() -> None:
     assert looks((0, DOWN, 0), (60, UP, 45)) == [span(0, 45, DOWN), span(45, 60)]
 
