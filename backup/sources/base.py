@@ -6,23 +6,24 @@ of its own, then `close`. What one source raises ends that source alone.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from backup.manifest import Artifact, Engine
 from backup.progress import Expected, Listener
 from backup.storage.base import Storage
 from config.backup_settings import BackupSettings
+from config.logs import Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One run, as its sources see it.
 
-    `prefix` is "<source>/<point>": every key an artifact writes in `storage` begins with it and a slash; the pieces in
-    an Artifact are named relative to it. `stop` is set when the run is told to stop: a source then ends within a second
-    or so, with StoppedError.
+    `prefix` is "<source>/<point>/": every key an artifact writes in `storage` begins with it; the pieces in an Artifact
+    are named relative to it. `stop` is set when the run is told to stop: a source then ends within a second or so, with
+    StoppedError. `mask` cleans what servers and programs say before it is kept or shown.
     """
 
     point: str
@@ -31,6 +32,7 @@ class Job:
     settings: BackupSettings
     listener: Listener
     stop: threading.Event
+    mask: Mask
 
 
 class Source(Protocol):
@@ -44,11 +46,11 @@ class Source(Protocol):
     def identity(self) -> str:
         """What tells this server from another, known after `prepare`; PostgreSQL's system_identifier, else ""."""
 
-    def prepare(self) -> Mapping[str, Any]:
+    def prepare(self) -> tuple[str, ...]:
         """Connects, finds out what there is, and checks all that would make the run fail later. May take its time.
 
-        Gives what a sweep after our death must know to end what we started, for run.json: {"backup_id": …} for
-        ClickHouse, {} for PostgreSQL; plain JSON, no secret. Raises SourceError, SettingsError.
+        Gives the ids under which the server knows what `open` is going to start, for a sweep after our death
+        (RunFile.clickhouse_ids); PostgreSQL has none. Raises SourceError, SettingsError.
         """
 
     def open(self) -> None:

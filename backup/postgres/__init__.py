@@ -1,0 +1,1 @@
+"""What dumping and restoring PostgreSQL share: logging in, finding its programs, explaining what it says."""
