@@ -1,6 +1,7 @@
 """`python -m demo`: the daemon against a real local stack, on 127.0.0.1, in a temporary folder."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -50,17 +51,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     wish = play.Wish(
         seconds=arguments.seconds, outage=arguments.outage, interval=arguments.interval, stand_in=arguments.stand_in
     )
+    acts = {"list": lambda _: play.show_outages(), "check": play.check, "environ": play.environ}
+    act = next((act for name, act in acts.items() if getattr(arguments, name)), play.run)
     try:
-        if arguments.list:
-            return play.show_outages()
-        if arguments.check:
-            return play.check(wish)
-        return play.environ(wish) if arguments.environ else play.run(wish)
+        return act(wish)
     except DemoError as problem:
         print(f"demo: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # nobody reads on, as with `| head`; everything has been ended all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ Protocol: one JSON object a line each way. Asked with "do":
   spawn   argv, environ, cwd, log, uid, gid, last, leftovers  →  {"pid"}
   signal  pid, signal, group                       →  {"sent"}
   poll    pid                                      →  {"code"}, null while it runs
-A request that fails is answered {"error": text}.
+Every request has an "id", which its answer repeats. One that fails is answered with "error" and a text.
 """
 
 import contextlib
@@ -178,7 +178,9 @@ def serve(keeper: Keeper, first: socket.socket, listener: socket.socket) -> None
                     connections -= 1
                 for line in lines or ():
                     with contextlib.suppress(OSError):  # it went away before its answer; the next recv says so
-                        connection.sendall(json.dumps(keeper.answer(json.loads(line))).encode() + b"\n")
+                        request = json.loads(line)
+                        answer = {"id": request["id"], **keeper.answer(request)}
+                        connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import atexit
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,6 +51,7 @@ class Keeper:
         self._connection = connection
         self._process = process
         self._lock = threading.Lock()
+        self._asked = 0
         self._answers = connection.makefile("rb")
 
     @classmethod
@@ -111,7 +113,8 @@ class Keeper:
             self._answers.close()
             self._connection.close()
         if self._process is not None:
-            self._process.wait(timeout=30)
+            if self._process.wait(timeout=30):  # it was killed; its servers died with it, its folder did not
+                shutil.rmtree(self.folder, ignore_errors=True)
             self._process = None
 
     def __enter__(self) -> Self:
@@ -124,11 +127,13 @@ class Keeper:
 
     def _ask(self, **request: object) -> dict[str, Any]:
         with self._lock:
+            self._asked += 1
             try:
-                self._connection.sendall(json.dumps(request).encode() + b"\n")
+                self._connection.sendall(json.dumps({**request, "id": self._asked}).encode() + b"\n")
             except OSError as error:
                 raise DemoError(GONE) from error
-            answer = self._read()
+            while (answer := self._read())["id"] != self._asked:
+                pass  # the answer to a question that Ctrl-C took us away from
         if "error" in answer:
             raise DemoError(f"{request['do']}: {answer['error']}")
         return answer

@@ -62,6 +62,13 @@ def test_only_its_own_processes_are_signalled(mine: Keeper) -> None:
         mine.signal(os.getpid(), signal.SIGTERM)
 
 
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_another(mine: Keeper) -> None:
+    """Ctrl-C may come between a question and its answer."""
+    process = spawn(mine, "import time; time.sleep(600)")
+    mine._connection.sendall(b'{"do": "poll", "pid": 1, "id": 0}\n')
+    assert mine.signal(process.pid, signal.SIGTERM) is True
+
+
 def test_one_that_ignores_sigterm_and_its_daemonised_child_end_too() -> None:
     with Keeper.start() as mine:
         stubborn, parent = spawn(mine, STUBBORN), spawn(mine, PARENT)
@@ -91,9 +98,7 @@ def test_a_killed_keeper_takes_its_processes_along() -> None:
     with pytest.raises(DemoError, match="has ended"):
         mine.poll(process.pid)
     mine.close()
-    (mine.folder / "keeper.sock").unlink()
-    (mine.folder / "log").unlink()
-    mine.folder.rmdir()
+    assert not mine.folder.exists()
 
 
 def test_a_port_is_given_once_over_all_processes() -> None:
