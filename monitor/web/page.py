@@ -52,6 +52,10 @@ class Bar(Protocol):
     def state(self) -> State | None:
         """The worst state that was seen, None where nothing was."""
 
+    @property
+    def shares(self) -> Mapping[State, float]:
+        """What part of it was spent in each state; what is missing to 1 was not watched, or lies ahead."""
+
 
 class Row(NamedTuple):
     """One service as the page needs it."""
@@ -202,7 +206,7 @@ def _card(row: Row, rows: Mapping[str, Row], now: float) -> Mapping[str, object]
         "facts": list(_shown_facts(row.facts)),
         "latency": _milliseconds(row.latency) if row.latency is not None and row.state != State.PAUSED else "",
         "slots": slots,
-        "day": _day_in_words(slots),
+        "day": _day_in_words(row.bars),
     }
 
 
@@ -240,15 +244,17 @@ def _slot(number: int, length: float, state: State | None) -> Slot:
     return Slot(tone, f"{begin}–{end} UTC: {state.value if state else 'no data'}", length / DAY)
 
 
-def _day_in_words(slots: Sequence[Slot]) -> str:
-    """Gives what the bars show, for those who cannot see them: "23 h up, 1 h down"."""
-    if not slots:
-        return "no data for the last 24 hours"
+def _day_in_words(bars: Sequence[Bar]) -> str:
+    """Gives what the bars show, for those who cannot see them: "23 h 59 min up, 40 s down"."""
     shares = Counter[str]()
-    for slot in slots:
-        shares[slot.tone] += round(slot.share * DAY)
-    parts = [f"{span(seconds)} {'no data' if tone == 'none' else tone}" for tone, seconds in shares.most_common()]
-    return ", ".join(parts)
+    for bar in bars:
+        for state, share in bar.shares.items():
+            shares[state.value] += round(share * bar.length)
+    if not shares:
+        return "no data for the last 24 hours"
+    parts = [f"{span(seconds)} {word}" for word, seconds in shares.most_common() if seconds]
+    blank = DAY - sum(shares.values()) - HOUR  # the newest bar is not over yet
+    return ", ".join(parts + ([f"no data for {span(blank)}"] if blank > 0 else []))
 
 
 def span(seconds: float) -> str:
