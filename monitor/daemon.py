@@ -24,7 +24,7 @@ from monitor.probes.base import Outcome, ProbeContext
 from monitor.probes.table import load, run_check
 from monitor.recorder import SCHEMAS, Recorder
 from monitor.schedule import Calendar
-from monitor.spans import Bar, bars
+from monitor.spans import Bar, bars, standing
 from monitor.state import StateFile
 from monitor.store import Notice
 from monitor.terminal import flip_line
@@ -49,6 +49,7 @@ class Daemon:
         self._board = Board(instance=configuration.watch.instance, version=version("watchkeeper"), started_at=wall())
         self._watch: Watch | None = None
         self._state: StateFile | None = None
+        self._recorder: Recorder | None = None
         self._turned_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -172,7 +173,7 @@ class Daemon:
     def _turned(self, notice: Notice) -> None:
         """The state file failed, or is back."""
         self._board.state_problem = notice.problem
-        if notice.fresh and self._state:
+        if notice.fresh and self._recorder:
             self._recorder.save_again()
 
     def _healthy(self) -> tuple[bool, Mapping[str, str]]:
@@ -195,7 +196,8 @@ class Daemon:
         if self._state is None:
             return {}
         names, now = list(self._board.services), self._wall()
-        return await self._state.read(lambda conn: bars(conn, names, now))
+        stands = standing(status.service for status in self._board.services.values())
+        return await self._state.read(lambda conn: bars(conn, names, now, stands=stands))
 
 
 def tell(flip: Flip) -> None:

@@ -89,7 +89,7 @@ class PageSnapshot:
         well, why = health
         notices = [] if well else [f"Watchkeeper itself is not well: {text}" for text in why.values()]
         if board.state_problem:
-            notices.append(f"State is kept in memory alone, and lost at the next restart: {board.state_problem}")
+            notices.append(board.state_problem)
         if board.standby:
             notices.append("This daemon stands by: another one holds the state folder and does the watching.")
         rows = tuple(_row(status, history.get(name, ())) for name, status in board.services.items())
