@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from backup.errors import DumpError, StalledError, StoppedError
 from backup.postgres.explain import dump_failed, one_line
@@ -77,12 +78,16 @@ class Dump:
         self._failure: BaseException | None = None
         self._dumped: Dumped | None = None
         self._readable = reader is not None
-        self._child = _start(_buffered(argv), environ, pass_fds)
+        self._reader = (
+            _start([str(reader), "-f", os.devnull], _plain_environ(), stdin=subprocess.PIPE) if reader else None
+        )
         try:
-            self._reader = _start([str(reader), "-f", os.devnull], _plain_environ()) if reader else None
+            self._child = _start(_buffered(argv), environ, pass_fds, stdout=subprocess.PIPE)
         except OSError:
-            _end(self._child)
+            if self._reader:
+                _end(self._reader)
             raise
+        self._children = [self._child, *([self._reader] if self._reader else ())]
         self._lines: deque[str] = deque(maxlen=LINES)
         self._complaints: deque[str] = deque(maxlen=LINES)
         self._ears = [self._listen(self._child, self._hear)]
@@ -92,14 +97,16 @@ class Dump:
     def run(self, limits: Limits, stop: threading.Event, tell: Callable[[], None]) -> Dumped:
         """Waits for all of it to be stored, calling `tell` several times a second.
 
-        Raises DumpError, StalledError, StoppedError, StoreError and below; no piece is left then, as far as the store
-        lets us take them back.
+        Raises DumpError, StalledError, StoppedError, StoreError and below, and whatever `tell` raises. The programs
+        have ended then; the writer is the caller's to abort.
         """
-        threading.Thread(target=self._pump, name=f"dump {self.of}"[:15], daemon=True).start()
+        pump = threading.Thread(target=self._pump, name="pump", daemon=True)
+        pump.start()
         try:
             return self._wait(limits, stop, tell)
-        except BaseException as error:
-            self._take_back(stopping=isinstance(error, StoppedError | StalledError | KeyboardInterrupt))
+        except BaseException:
+            self._end()
+            pump.join(0.5)  # longer only while the store takes nothing, until the writer is aborted
             raise
 
     def _wait(self, limits: Limits, stop: threading.Event, tell: Callable[[], None]) -> Dumped:
@@ -194,12 +201,6 @@ class Dump:
         self._waits_for = whom
         self._since = time.monotonic()
 
-    def _take_back(self, *, stopping: bool) -> None:
-        """Ends the programs and removes the pieces. Being stopped, for a second and a half; the sweep does the rest."""
-        for child in filter(None, (self._child, self._reader)):
-            _end(child)
-        self._writer.abort(wait=1.5 if stopping else 60.0)
-
     def _hear(self, line: str) -> None:
         if found := TABLE.match(line):
             self.table = found[1]
@@ -218,29 +219,40 @@ class Dump:
 
     def close(self) -> None:
         """Ends what still runs and closes every pipe."""
-        for child in filter(None, (self._child, self._reader)):
-            _end(child)
+        self._end()
+        for child in self._children:
             for pipe in (child.stdin, child.stdout, child.stderr):
                 if pipe and self._done.is_set():
                     with contextlib.suppress(OSError):
                         pipe.close()
 
+    def _end(self) -> None:
+        for child in self._children:
+            _end(child)
 
-def _start(argv: Sequence[str], environ: Mapping[str, str], pass_fds: Sequence[int] = ()) -> "subprocess.Popen[bytes]":
+
+def _start(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+) -> "subprocess.Popen[bytes]":
     """A child in a process group of its own, so that a terminal's Ctrl-C reaches us alone."""
     child = subprocess.Popen(
         argv,
         env=dict(environ),
         pass_fds=tuple(pass_fds),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdin=stdin,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         bufsize=0,
         process_group=0,
     )
-    for pipe in (child.stdin, child.stdout):
+    for pipe in filter(None, (child.stdin, child.stdout)):
         with contextlib.suppress(OSError):  # more than this user may have: the usual size will do
-            fcntl.fcntl(_descriptor(pipe), F_SETPIPE_SZ, READ)
+            fcntl.fcntl(pipe.fileno(), F_SETPIPE_SZ, READ)
     return child
 
 
@@ -265,5 +277,7 @@ def _plain_environ() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}
 
 
-def _descriptor(pipe: object) -> int:
-    return pipe.fileno()  # type: ignore[attr-defined,no-any-return]  # of Popen's pipes, which are None without PIPE
+def _descriptor(pipe: IO[bytes] | None) -> int:
+    if pipe is None:
+        raise AssertionError("the pipe was asked for")
+    return pipe.fileno()
