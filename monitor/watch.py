@@ -116,7 +116,10 @@ class Watch:
                 slot.due = origin + phase(name, interval)
                 loop.call_at(origin + phase(name, ramp), self._start, slot, origin + phase(name, ramp))
                 loop.call_at(slot.due, self._on_grid, slot)
-            await self._keep_time(loop)
+            try:
+                await self._keep_time(loop)
+            finally:
+                self._group = None  # timers that are still set find nobody to run for
 
     async def check_now(self) -> None:
         """Looks at everything once, now, and waits until that is done."""
