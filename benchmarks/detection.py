@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--services", type=int, default=20)
     count = parser.parse_args().services
-    loop, seed = LoopThread(), random.Random(7)  # noqa: S311 -- moments, not secrets
+    loop, seed = LoopThread(), random.Random(7)
     targets = {f"saas-api-n{number}": Contract("saas-api", loop=loop).start() for number in range(count)}
     variables = {f"SAAS_API_URL__N{number}": target.url for number, target in enumerate(targets.values())}
     with Keeper.start() as keeper, Daemon(variables, keeper=keeper) as daemon:
