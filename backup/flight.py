@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from backup.manifest import Piece
 from backup.seal import seal
@@ -10,18 +10,21 @@ from backup.storage.base import Storage
 
 
 class Budget:
-    """Bytes that may be in flight at once. Something larger than all of it may go alone."""
+    """Bytes that may be in flight at once. Something larger than all of it may go alone.
+
+    `stop`, from any thread, ends every wait here with an exception, and every later one.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
         self._changed = threading.Condition()
+        self._stopped: BaseException | None = None
 
     def take(self, count: int) -> None:
         """Waits until `count` bytes may go."""
         with self._changed:
-            while self._used and self._used + count > self._limit:
-                self._changed.wait()
+            self._wait(lambda: not self._used or self._used + count <= self._limit)
             self._used += count
 
     def give(self, count: int) -> None:
@@ -29,6 +32,23 @@ class Budget:
         with self._changed:
             self._used -= count
             self._changed.notify_all()
+
+    def wait_for(self, ended: threading.Event) -> None:
+        """Waits for something in flight, which sets `ended` before it gives its bytes back."""
+        with self._changed:
+            self._wait(ended.is_set)
+
+    def stop(self, error: BaseException) -> None:
+        """Makes every wait raise `error`."""
+        with self._changed:
+            self._stopped = self._stopped or error
+            self._changed.notify_all()
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            if self._stopped is not None:
+                raise self._stopped
+            self._changed.wait()
 
 
 class Put:
@@ -69,5 +89,5 @@ class Put:
         except BaseException as error:  # noqa: BLE001  # a thread's outermost boundary: the writer raises it again
             self.failure = error
         finally:
-            budget.give(size)
             self.ended.set()
+            budget.give(size)

@@ -137,6 +137,12 @@ class PieceWriter:
             sha256=self._hash.hexdigest(),
         )
 
+    def stop(self, error: BaseException) -> None:
+        """From any thread: makes the thread that writes raise `error`, now if it waits for the store, else at its next
+        call. For a watchdog, a lost lease, a signal."""
+        self._failure = self._failure or error
+        self._budget.stop(error)
+
     def abort(self, wait: float | None = None) -> bool:
         """Takes back all of it: waits for what is in flight, then deletes. May be called after `finish` and a failure.
 
@@ -195,7 +201,7 @@ class PieceWriter:
         """Takes note of the pieces that are there. Raises the failure of one that is not."""
         while self._puts and (wait or self._puts[0].ended.is_set()):
             put = self._puts[0]
-            put.ended.wait()
+            self._budget.wait_for(put.ended)
             if put.piece is None:
                 raise put.failure or AssertionError("a put ends with a piece or a failure")
             self._puts.popleft()
@@ -225,7 +231,7 @@ class PieceWriter:
         try:
             yield
         except BaseException as error:
-            self._failure = error
+            self._failure = self._failure or error
             raise
 
 
