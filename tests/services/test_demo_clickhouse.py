@@ -316,11 +316,14 @@ def test_query_log_and_kill(clickhouse: Clickhouse, http: httpx.Client) -> None:
     )
     sleeper.start()
     kill = f"KILL QUERY WHERE query LIKE '%{mark}%' AND query NOT LIKE 'KILL%' ASYNC"
-    deadline = time.monotonic() + 10
-    while not clickhouse.query(kill):
+    deadline = time.monotonic() + 30
+    killed = False
+    while sleeper.is_alive():  # the engine looks between two blocks whether it was killed
         assert time.monotonic() < deadline
+        killed |= bool(clickhouse.query(kill))
         time.sleep(0.1)
     sleeper.join()
+    assert killed
     assert codes == ["394"]
     clickhouse.query("SYSTEM FLUSH LOGS")
     logged = (

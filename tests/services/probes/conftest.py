@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any, Protocol, TypeVar
 
+import psutil
 import pytest
 import trustme
 
@@ -68,6 +69,18 @@ class Scene:
                 return
             await asyncio.sleep(0.01)
         pytest.fail(f"connections left open: {[stage.open for stage in self.stages]}")
+
+    async def fds(self, wanted: int, seconds: float = 5.0) -> int:
+        """Open files of this process, once they are down to `wanted` or after `seconds`.
+
+        A server here may still have to accept, and then close, what a cancelled probe left in its queue.
+        """
+        process = psutil.Process()
+        for _ in range(int(seconds / 0.05)):
+            if process.num_fds() <= wanted:
+                break
+            await asyncio.sleep(0.05)
+        return process.num_fds()
 
     async def close(self) -> None:
         for server in self._servers:

@@ -208,7 +208,7 @@ def test_no_connection_is_left_by_many_probes_nor_by_cancelled_ones(run: Any, pa
             asyncio.get_running_loop().call_later(number * 0.0003, task.cancel)
         await asyncio.gather(*tasks, return_exceptions=True)
         await scene.settle()
-        return before, psutil.Process().num_fds(), sum(task.cancelled() for task in tasks)
+        return before, await scene.fds(before), sum(task.cancelled() for task in tasks)
 
     before, after, cancelled = run(act)
     assert after <= before

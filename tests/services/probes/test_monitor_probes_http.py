@@ -357,7 +357,7 @@ def test_two_thousand_probes_leak_nothing(run: Any, say: Maker, page: Maker) -> 
         jobs = [one(good, Verdict.PASS) for _ in range(1600)] + [one(bad, Verdict.FAIL) for _ in range(400)]
         await asyncio.gather(*jobs)
         await scene.settle()
-        return before, me.num_fds(), good.taken + bad.taken
+        return before, await scene.fds(before), good.taken + bad.taken
 
     before, after, taken = run(act)
     assert taken == 2001

@@ -280,7 +280,7 @@ def test_no_connection_is_left_by_many_probes_nor_by_cancelled_ones(run: Any, fr
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0.1)
-        return before, psutil.Process().num_fds()
+        return before, await scene.fds(before)
 
     before, after = run(act)
     assert after <= before

@@ -251,7 +251,7 @@ def test_many_probes_of_every_fate_leak_nothing(run: Any, silent: Any, names: Ma
         before = me.num_fds()
         await asyncio.gather(*jobs(100))
         await scene.settle()
-        return before, me.num_fds(), scene.context.hung
+        return before, await scene.fds(before), scene.context.hung
 
     before, after, hung = run(act, resolver=Resolver(names(shop=("127.0.0.1",))))
     assert after <= before

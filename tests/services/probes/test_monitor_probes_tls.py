@@ -201,7 +201,7 @@ def test_handshakes_leak_nothing(run: Any, say: Maker, page: Maker, silent: Any,
         await asyncio.gather(*jobs(60))
         await scene.settle()
         await asyncio.sleep(0.1)
-        return before, me.num_fds()
+        return before, await scene.fds(before)
 
     before, after = run(act)
     assert after <= before
