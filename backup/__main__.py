@@ -1,0 +1,174 @@
+"""The command line: run, list, show, prune, keygen. Each command reads only the settings it needs.
+
+Exit codes: 0 done; 1 something failed; 2 what we were told cannot be used; 3 another run holds the lock.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import structlog
+import typer
+
+from backup.errors import BackupError, SettingsError, StoppedError
+from config import logs
+from config.backup_settings import RetentionSettings, StoreSettings
+from config.env import ConfigError, Env
+
+T = TypeVar("T")
+
+# Seconds between being told to stop and the end, whatever the store and the servers do.
+STOP_WITHIN = 2.8
+
+app = typer.Typer(
+    name="watchkeeper-backup",
+    help="Restore points of PostgreSQL and ClickHouse in a bucket or a folder.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+log = structlog.get_logger()
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+OfSource = Annotated[str | None, typer.Option("--source", help="Whose restore points, if not our own.")]
+
+
+@app.command()
+def run(
+    only: Annotated[str | None, typer.Option(help="postgres or clickhouse alone.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines even on a terminal.")] = False,
+) -> None:
+    """Take one restore point."""
+    with told() as env:
+        from backup.command_run import run_command
+
+        raise typer.Exit(run_command(env, only=only, as_json=as_json, stop=stop_signal()))
+
+
+@app.command("list")
+def list_points(as_json: AsJson = False, source: OfSource = None) -> None:
+    """List the restore points: age, size, what is in them, what is proven, what retention will do with them."""
+    with told() as env, opened(env, source) as (storage, name):
+        from backup.command_list import list_command
+
+        list_command(storage, name, read(env, RetentionSettings.read), as_json=as_json)
+
+
+@app.command()
+def show(
+    point: Annotated[str, typer.Argument(help="A restore point's id, or latest.")],
+    as_json: AsJson = False,
+    source: OfSource = None,
+) -> None:
+    """Show one restore point: every artifact, its tables, its error."""
+    with told() as env, opened(env, source) as (storage, name):
+        from backup.command_list import show_command
+
+        show_command(storage, name, point, as_json=as_json)
+
+
+@app.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the restore points that retention lets go, and what dead runs left."""
+    with told() as env, opened(env, None) as (storage, name):
+        from backup.command_list import prune_command
+        from config.backup_settings import read_instance
+
+        rules, instance = read(env, RetentionSettings.read), read(env, read_instance)
+        prune_command(storage, name, rules, instance, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def keygen() -> None:
+    """Make a pair of age keys: the public one seals, the secret one opens. Nothing is stored."""
+    from backup.seal import keygen as make
+
+    pair = make()
+    typer.echo(f"# public key: {pair.recipient}", err=True)
+    typer.echo("# Set BACKUP_AGE_RECIPIENTS to it. Keep the secret key below away from this stack,", err=True)
+    typer.echo("# without it nothing can be restored. BACKUP_AGE_IDENTITY takes it, or the file it is in.", err=True)
+    typer.echo(f"# public key: {pair.recipient}\n{pair.identity.reveal()}")
+
+
+@contextlib.contextmanager
+def told() -> Iterator[Env]:
+    """What the environment says; logs set up; every error ends the program with its line and its exit code."""
+    env = Env(os.environ)
+    logs.configure(stream=sys.stderr)
+    try:
+        yield env
+    except ConfigError as error:
+        fail([str(problem) for problem in error.problems], SettingsError.exit_code)
+    except BackupError as error:
+        mask = logs.Mask()
+        mask.add(env.secrets)
+        fail([mask.clean(str(error))], error.exit_code)
+    except KeyboardInterrupt:
+        fail(["stopped"], StoppedError.exit_code)
+
+
+def read(env: Env, section: Callable[[Env], T]) -> T:
+    """One section of the settings, its secrets masked from now on. Raises ConfigError."""
+    found = section(env)
+    env.check()
+    logs.mask(env.secrets)
+    for note in env.notes:
+        log.info("configuration_note", says=note)
+    env.notes.clear()
+    return found
+
+
+@contextlib.contextmanager
+def opened(env: Env, source: str | None) -> Iterator[Any]:
+    """The store, and whose points are meant. Raises like `open_storage`."""
+    from backup.storage.table import open_storage
+
+    settings = read(env, StoreSettings.read)
+    storage = open_storage(settings)
+    try:
+        yield storage, source or settings.source
+    finally:
+        storage.close()
+
+
+def stop_signal() -> threading.Event:
+    """Set by SIGTERM and SIGINT. When the program has not ended in time then, it is ended: the next run's sweep removes
+    what is left."""
+    stop = threading.Event()
+
+    def end() -> None:
+        sys.stderr.flush()
+        os._exit(StoppedError.exit_code)
+
+    def told_to(_number: int, _frame: object) -> None:
+        if not stop.is_set():
+            stop.set()
+            timer = threading.Timer(STOP_WITHIN, end)
+            timer.daemon = True
+            timer.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told_to)
+    return stop
+
+
+def fail(lines: list[str], code: int) -> NoReturn:
+    """Says what is wrong, a line each, and ends with `code`."""
+    for line in lines:
+        typer.echo(f"watchkeeper-backup: {line}", err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

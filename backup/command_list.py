@@ -1,0 +1,175 @@
+"""`python -m backup list`, `show` and `prune`: what is in the store, and what retention does with it."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+import typer
+
+from backup.catalog import Catalog, Point
+from backup.errors import BackupError
+from backup.lease import Lease
+from backup.manifest import Artifact
+from backup.owner import Owner
+from backup.retention import Plan
+from backup.storage.base import Storage
+from backup.sweep import plan, prune, sweep
+from config.backup_settings import RetentionSettings
+
+
+def list_command(storage: Storage, source: str, rules: RetentionSettings, *, as_json: bool) -> None:
+    """Writes every restore point of `source`, the newest first."""
+    catalog = _catalog(storage, source)
+    points, verdicts, now = catalog.points(), plan(catalog, rules), storage.now()
+    rows = [_row(point, catalog.proof(point.id), verdicts, now) for point in points]
+    if as_json:
+        typer.echo(json.dumps({"source": source, "standstill": verdicts.standstill, "points": rows}, indent=1))
+        return
+    if not rows:
+        typer.echo(f"no restore point of {source} at {storage.address}; take one: python -m backup run")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("id", "age", "stored", "holds", "proof", "retention"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("id", "age", "stored"))
+    for row in rows:
+        holds = "\n".join([*map(short, row["whole"]), *(f"failed: {short(label)}" for label in row["failed"])])
+        table.add_row(
+            row["id"],
+            age(row["age_seconds"]),
+            size(row["stored_bytes"]),
+            row["problem"] or holds,
+            row["proof"],
+            f"{'keeps' if row['keep'] else 'removes'} it: {row['reason']}",
+        )
+    Console().print(table, markup=False)
+    if verdicts.standstill:
+        typer.echo(f"nothing will be removed: {verdicts.standstill}")
+
+
+def show_command(storage: Storage, source: str, name: str, *, as_json: bool) -> None:
+    """Writes one restore point. Raises ArchiveError when there is none of that name."""
+    catalog = _catalog(storage, source)
+    point = catalog.load(name)
+    made = point.manifest
+    if made is None:
+        raise AssertionError("a point that loads has a manifest")
+    proof = catalog.proof(point.id)
+    if as_json:
+        typer.echo(json.dumps(asdict(made) | {"proof": proof}, indent=1, ensure_ascii=False))
+        return
+    typer.echo(f"{made.id} of {made.source}, {made.created_at} to {made.ended_at}, by {made.tool_version}")
+    typer.echo(f"snapshots within {made.skew_seconds:g} s; PostgreSQL system {made.system_identifier or 'unknown'}")
+    for key, value in made.applications.items():
+        typer.echo(f"{key}: migration {value}")
+    if made.fingerprints:
+        typer.echo(f"keys known by fingerprint: {', '.join(made.fingerprints)}")
+    for note in made.notes:
+        typer.echo(f"note: {note}")
+    for artifact in made.artifacts:
+        _show(artifact)
+    if proof:
+        typer.echo(f"proof: {json.dumps(proof, ensure_ascii=False)}")
+
+
+def prune_command(
+    storage: Storage, source: str, rules: RetentionSettings, instance: str, *, dry_run: bool, as_json: bool
+) -> None:
+    """Removes what retention lets go and what dead runs left, or says what it would. Raises LockedError."""
+    catalog = _catalog(storage, source)
+    swept: tuple[str, ...] = ()
+    if dry_run:
+        decided = plan(catalog, rules)
+    else:
+        with Lease(storage, source, owner=Owner.here(instance), purpose="prune").acquire() as lease:
+            swept = sweep(catalog, lease).removed
+            decided = prune(catalog, rules, lease)
+    if as_json:
+        typer.echo(json.dumps({"dry_run": dry_run, "swept": swept} | asdict(decided) | {"removed": decided.removed}))
+        return
+    for verdict in decided.points:
+        verb = "keep" if verdict.keep else "would remove" if dry_run else "removed"
+        typer.echo(f"{verb} {verdict.point}: {verdict.reason}")
+    for point in swept:
+        typer.echo(f"removed what the run of {point} left when it died")
+    if decided.standstill:
+        typer.echo(f"nothing is removed: {decided.standstill}")
+
+
+def short(label: str) -> str:
+    """An artifact's label without its kind: engine and name."""
+    engine, _, rest = label.partition("/")
+    return f"{engine} {rest.partition('/')[2]}"
+
+
+def age(seconds: float) -> str:
+    """A time that has passed, in the unit people would use."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def size(count: float) -> str:
+    """A number of bytes in the unit people would use."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _catalog(storage: Storage, source: str) -> Catalog:
+    try:
+        return Catalog(storage, source)
+    except ValueError as error:
+        raise BackupError(f"--source cannot be used: {error}", "write it as `list` shows it") from None
+
+
+def _row(point: Point, proof: dict[str, object], verdicts: Plan, now: datetime) -> dict[str, Any]:
+    artifacts = point.manifest.artifacts if point.manifest else ()
+    verdict = verdicts.of(point.id)
+    return {
+        "id": point.id,
+        "created_at": point.manifest.created_at if point.manifest else "",
+        "age_seconds": round(max(timedelta(), now - point.begun_at).total_seconds()),
+        "plain_bytes": sum(one.plain_bytes for one in point.whole()),
+        "stored_bytes": sum(one.stored_bytes for one in point.whole()),
+        "whole": [one.label for one in point.whole()],
+        "failed": [one.label for one in artifacts if one.status != "whole"],
+        "sealed": any(one.recipients for one in point.whole()),
+        "proof": _level(point, proof),
+        "problem": point.problem,
+        "keep": verdict.keep,
+        "reason": verdict.reason,
+    }
+
+
+def _level(point: Point, proof: dict[str, object]) -> str:
+    """How far the point has been shown to be good: what proof.json says, else what the run itself has seen."""
+    if isinstance(level := proof.get("level"), str):
+        return level
+    databases = [one for one in point.whole() if one.kind == "database"]
+    return "readable" if databases and all(one.readable for one in databases) else "written"
+
+
+def _show(artifact: Artifact) -> None:
+    typer.echo(f"\n{artifact.label}: {artifact.status}{f': {artifact.error}' if artifact.error else ''}")
+    if artifact.status != "whole":
+        return
+    sealed = f", sealed to {len(artifact.recipients)} keys" if artifact.recipients else ""
+    typer.echo(
+        f"  server {artifact.server}, {artifact.tool}, {size(artifact.plain_bytes)} as {size(artifact.stored_bytes)} in"
+        f" {len(artifact.pieces)} pieces{sealed}, {'read through' if artifact.readable else 'not read through'}"
+    )
+    if artifact.extensions:
+        typer.echo("  extensions: " + ", ".join(f"{name} {version}" for name, version in artifact.extensions.items()))
+    largest = sorted(artifact.tables, key=lambda table: -(table.bytes or 0))
+    for table in largest[:20]:
+        rows = "not counted" if table.rows is None else f"{'' if table.exact else 'about '}{table.rows} rows"
+        typer.echo(f"  {table.name}: {rows}, {size(table.bytes or 0)}")
+    if len(largest) > 20:
+        typer.echo(f"  and {len(largest) - 20} smaller tables")

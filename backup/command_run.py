@@ -1,0 +1,138 @@
+"""`python -m backup run`: takes a restore point and tells of it on the terminal or in JSON lines."""
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import structlog
+
+from backup.errors import BackupError, SettingsError
+from backup.manifest import Artifact, Engine
+from backup.progress import Bars, Lines, Listener
+from backup.run import Orders, Report, take
+from backup.storage.table import open_storage
+from config import logs
+from config.backup_settings import BackupSettings, ClickhouseSettings, PostgresSettings, SealSettings, StoreSettings
+from config.env import Env
+from config.logs import Mask
+
+log = structlog.get_logger()
+
+
+# Of what the daemon is told, a run needs these beside the store, the seal and the sources.
+NEEDED = ("BACKUP_ZSTD_LEVEL", "BACKUP_STALL_SECONDS")
+
+
+def run_command(env: Env, *, only: str | None, as_json: bool, stop: threading.Event) -> int:
+    """Takes a restore point and gives the exit code. Raises BackupError and below, ConfigError."""
+    settings, unusable = read_settings(env)
+    mask = Mask()
+    mask.add(env.secrets)
+    logs.mask(env.secrets)
+    for note in env.notes:
+        log.info("configuration_note", says=note)
+    with telling(as_json=as_json) as listener:
+        try:
+            storage = open_storage(settings.store)
+            with contextlib.closing(storage):
+                orders = Orders(
+                    listener=_Logged(listener),
+                    environ=env.environ,
+                    mask=mask,
+                    only=_engine(only),
+                    stop=stop,
+                    unusable=unusable,
+                )
+                report = take(settings, storage, orders)
+        except BackupError as error:
+            if isinstance(listener, Lines):
+                listener.write("finished", point="", exit_code=error.exit_code, errors=[mask.clean(str(error))])
+            raise
+        if isinstance(listener, Lines):
+            listener.write("finished", **finished(report))
+    log.info("backup_finished", **finished(report))
+    return report.exit_code
+
+
+def read_settings(env: Env) -> tuple[BackupSettings, dict[Engine, SettingsError]]:
+    """What a run needs, and the engines whose settings cannot be used: they fail, and cost the other nothing.
+
+    Settings of other parts (retention, schedule) are not looked at. Raises ConfigError.
+    """
+    scratch = Env(env.environ)
+    read = BackupSettings.read(scratch)
+    settings = replace(read, store=StoreSettings.read(env), seal=SealSettings.read(env))
+    for problem in scratch.problems:
+        if problem.place in NEEDED:
+            env.problem(problem.place, problem.message, problem.remedy)
+    env.check()
+    unusable: dict[Engine, SettingsError] = {}
+    sections: dict[Engine, Callable[[Env], object]] = {
+        "postgres": PostgresSettings.read,
+        "clickhouse": ClickhouseSettings.read,
+    }
+    for engine, section in sections.items():
+        own = Env(env.environ)
+        section(own)
+        env.secrets += own.secrets
+        env.notes += own.notes
+        if own.problems:
+            first = own.problems[0]
+            unusable[engine] = SettingsError(f"{first.place} {first.message}", first.remedy)
+    return settings, unusable
+
+
+def _engine(only: str | None) -> Engine | None:
+    if only is None or only in ("postgres", "clickhouse"):
+        return cast("Engine | None", only)
+    raise SettingsError(f"--only {only} names no engine", "write postgres or clickhouse")
+
+
+@contextlib.contextmanager
+def telling(*, as_json: bool) -> Iterator[Bars | Lines]:
+    """Bars where a person looks on, else lines."""
+    if as_json or not sys.stdout.isatty():
+        yield Lines(sys.stdout)
+        return
+    from rich.console import Console
+
+    with Bars(Console()) as bars:
+        yield bars
+
+
+def finished(report: Report) -> dict[str, Any]:
+    """A report in a few facts."""
+    whole = [one for one in report.artifacts if one.status == "whole"]
+    return {
+        "point": report.point if report.manifest else "",
+        "exit_code": report.exit_code,
+        "whole": len(whole),
+        "failed": len(report.artifacts) - len(whole),
+        "plain_bytes": sum(one.plain_bytes for one in whole),
+        "stored_bytes": sum(one.stored_bytes for one in whole),
+        "seconds": report.seconds,
+        "skew_seconds": report.manifest.skew_seconds if report.manifest else 0.0,
+        "errors": [error[:600] for error in report.errors[:10]],
+    }
+
+
+class _Logged:
+    """A listener that writes what matters to the log as well."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.started, self.progress = listener.started, listener.progress
+        self._listener = listener
+
+    def ended(self, artifact: Artifact) -> None:
+        """A failure is a line in the log."""
+        self._listener.ended(artifact)
+        if artifact.error:
+            log.error("artifact_failed", artifact=artifact.label, error=artifact.error)
+
+    def note(self, text: str) -> None:
+        """A line in the log."""
+        self._listener.note(text)
+        log.warning("backup_note", says=text)
