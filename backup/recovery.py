@@ -112,12 +112,11 @@ def _restore_postgres(artifacts: list[Artifact]) -> Iterator[str]:
     numbered = list(enumerate(artifacts))
     commands += [f"psql -X -d postgres -f {_file(n, one)}" for n, one in numbered if one.kind == "globals"]
     # The database postgres is there on every server, so that it is filled and not made.
-    commands += [
-        f"pg_restore {'' if one.name == 'postgres' else '--create '}--exit-on-error --jobs=2 -d postgres {_file(n, one)}"
-        f"  # {_comment(one.name)}"
-        for n, one in numbered
-        if one.kind == "database"
-    ]
+    for n, one in numbered:
+        if one.kind == "database":
+            create = "" if one.name == "postgres" else "--create "
+            file = f"{_file(n, one)}  # {_comment(one.name)}"
+            commands.append(f"pg_restore {create}--exit-on-error --jobs=2 -d postgres {file}")
     yield from _bash(*commands)
     yield "To restore one beside the database that exists, under another name:"
     yield ""
