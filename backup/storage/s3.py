@@ -19,7 +19,7 @@ from typing import TypeVar
 import certifi
 import urllib3
 from minio import Minio
-from minio.deleteobjects import DeleteObject
+from minio.deleteobjects import DeleteError, DeleteObject
 from minio.error import S3Error
 
 from backup.errors import SettingsError, StoreError
@@ -86,6 +86,7 @@ class S3Storage:
             self._client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]  # minio-py left it so
         self._probing = threading.Lock()
         self._conditional: str | None = None
+        self._deletes_many = True
 
     @property
     def address(self) -> str:
@@ -103,16 +104,17 @@ class S3Storage:
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Writes a whole object, over what was there."""
-        body = bytes(data)
+        name, body = self._name(key), bytes(data)
         self._retry(
             f"write {key}",
             lambda: self._client.put_object(
-                bucket_name=self.bucket, object_name=self._name(key), data=BytesIO(body), length=len(body)
+                bucket_name=self.bucket, object_name=name, data=BytesIO(body), length=len(body)
             ),
         )
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Writes a whole object only where there is none: If-None-Match where the store heeds it, else a look first."""
+        self._name(key)
         if self._heeds_conditions() == "yes":
             return self._put_absent(key, data)
         if self.stat(key) is not None:
@@ -122,18 +124,21 @@ class S3Storage:
 
     def get(self, key: str) -> bytes:
         """The whole object. Raises KeyError when there is none."""
-        return self._retry(f"read {key}", lambda: self._get(key))
+        name = self._name(key)
+        return self._retry(f"read {key}", lambda: self._get(key, name))
 
     def stat(self, key: str) -> Stored | None:
         """The object's size and time, or None when there is none."""
-        return self._retry(f"look at {key}", lambda: self._stat(key))
+        name = self._name(key)
+        return self._retry(f"look at {key}", lambda: self._stat(key, name))
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        """Every object whose key begins with `prefix`, in the order of their keys. A failed page is asked for again."""
-        last: str | None = None
-        while page := self._retry(f"list {prefix}", partial(self._page, prefix, last)):
-            yield from page
-            last = page[-1].key
+        """Every object whose key begins with `prefix`, in the order of their keys.
+
+        The list is made whole before its first part is given: a store's own order may be another (SeaweedFS's is that
+        of a walk through folders), so that one that broke off cannot be taken up again after its last key.
+        """
+        yield from sorted(self._retry(f"list {prefix}", partial(self._listed, prefix)), key=lambda stored: stored.key)
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The names one level below `prefix` that have objects below them."""
@@ -218,9 +223,9 @@ class S3Storage:
                 what = f"the store at {self._url} has no bucket {self.bucket}, and it could not be made: {error.what}"
                 raise type(error)(what, f"make the bucket {self.bucket}, or correct BACKUP_BUCKET") from None
 
-    def _get(self, key: str) -> bytes:
+    def _get(self, key: str, name: str) -> bytes:
         try:
-            response = self._client.get_object(bucket_name=self.bucket, object_name=self._name(key))
+            response = self._client.get_object(bucket_name=self.bucket, object_name=name)
         except S3Error as error:
             if error.code in ("NoSuchKey", "NoSuchObject"):
                 raise KeyError(key) from None
@@ -231,49 +236,51 @@ class S3Storage:
             response.close()
             response.release_conn()
 
-    def _stat(self, key: str) -> Stored | None:
+    def _stat(self, key: str, name: str) -> Stored | None:
         try:
-            found = self._client.stat_object(bucket_name=self.bucket, object_name=self._name(key))
+            found = self._client.stat_object(bucket_name=self.bucket, object_name=name)
         except S3Error as error:
             if error.code in ("NoSuchKey", "NoSuchObject"):
                 return None
             raise
         return Stored(key=key, size=found.size or 0, modified=found.last_modified or datetime.now(UTC))
 
-    def _page(self, prefix: str, after: str | None) -> Sequence[Stored]:
-        """Up to a thousand objects after the key `after`."""
-        objects = self._client.list_objects(
-            bucket_name=self.bucket,
-            prefix=self._prefix + prefix,
-            recursive=True,
-            start_after=self._name(after) if after else None,
-        )
-        page = []
-        for one in objects:
-            name = one.object_name or ""
-            page.append(
-                Stored(
-                    key=name[len(self._prefix) :], size=one.size or 0, modified=one.last_modified or datetime.now(UTC)
-                )
-            )
-            if len(page) == 1000:
-                break
-        return page
+    def _listed(self, prefix: str) -> Sequence[Stored]:
+        found = []
+        for one in self._client.list_objects(bucket_name=self.bucket, prefix=self._prefix + prefix, recursive=True):
+            key = (one.object_name or "")[len(self._prefix) :]
+            found.append(Stored(key=key, size=one.size or 0, modified=one.last_modified or datetime.now(UTC)))
+        return found
 
     def _delete_some(self, names: Sequence[str]) -> None:
+        """Removes up to a thousand objects in one request; one by one where the store does not know that request."""
         doing = "delete objects"
-        refused = self._retry(
-            doing,
-            lambda: list(
-                self._client.remove_objects(
-                    bucket_name=self.bucket, delete_object_list=[DeleteObject(name=name) for name in names]
-                )
-            ),
-        )
-        for one in refused:
-            if one.code not in ("NoSuchKey", "NoSuchVersion"):
-                start = f"the store at {self._url} could not {doing}: "
-                raise of_code(one.code or "", 200, start=start, bucket=self.bucket)
+        many = [DeleteObject(name=name) for name in names]
+        if self._deletes_many:
+            try:
+                refused = self._retry(doing, partial(self._delete_many, many))
+            except StoreError:
+                if self._pool.seen.status not in (400, 405, 501):
+                    raise
+                self._deletes_many = False
+            else:
+                for one in refused:
+                    if one.code not in ("NoSuchKey", "NoSuchVersion"):
+                        start = f"the store at {self._url} could not {doing}: "
+                        raise of_code(one.code or "", 200, start=start, bucket=self.bucket)
+                return
+        for name in names:
+            self._retry(doing, partial(self._delete_one, name))
+
+    def _delete_many(self, many: Sequence[DeleteObject]) -> Sequence[DeleteError]:
+        return [*self._client.remove_objects(bucket_name=self.bucket, delete_object_list=many)]
+
+    def _delete_one(self, name: str) -> None:
+        try:
+            self._client.remove_object(bucket_name=self.bucket, object_name=name)
+        except S3Error as error:
+            if error.code != "NoSuchKey":
+                raise
 
     def _put_absent(self, key: str, data: bytes) -> bool:
         """PUT with If-None-Match, which minio-py cannot say: so its presigned address is used, with our header.
@@ -282,12 +289,13 @@ class S3Storage:
         then what is stored decides.
         """
         attempts = 0
+        name = self._name(key)
 
         def attempt() -> bool:
             nonlocal attempts
             attempts += 1
             url = self._client.get_presigned_url(
-                method="PUT", bucket_name=self.bucket, object_name=self._name(key), expires=PRESIGNED_FOR
+                method="PUT", bucket_name=self.bucket, object_name=name, expires=PRESIGNED_FOR
             )
             response = self._pool.urlopen("PUT", url, body=data, headers={"If-None-Match": "*"})
             if response.status in (200, 204):
