@@ -209,7 +209,8 @@ class PostgresSettings:
 class ClickhouseSettings:
     """The ClickHouse server to back up. `url` is its HTTP address without user and password, "" when none is set.
 
-    `s3_endpoint` is the store's URL as ClickHouse reaches it; None: as we do. `databases` as they are written.
+    `s3_endpoint` is the store's URL as ClickHouse reaches it; None: as we do. `s3_collection` is a named collection of
+    ClickHouse's that holds the bucket's URL and its keys. `databases` as they are written.
     """
 
     url: str = ""
@@ -218,6 +219,7 @@ class ClickhouseSettings:
     database: str = "default"
     databases: tuple[str, ...] = ()
     s3_endpoint: str | None = None
+    s3_collection: str = ""
 
     @classmethod
     def read(cls, env: Env) -> "ClickhouseSettings":
@@ -227,6 +229,15 @@ class ClickhouseSettings:
         password = env.secret("CLICKHOUSE_PASSWORD", says="That user's password.")
         database = env.text("CLICKHOUSE_DB", default="default", says="The database to connect to.")
         reached = _address(env, "CLICKHOUSE_S3_ENDPOINT", None, says="The store's address as ClickHouse reaches it.")
+        collection = env.text(
+            "CLICKHOUSE_S3_COLLECTION",
+            default="",
+            says="A named collection of ClickHouse's with url (endpoint and bucket), access_key_id and "
+            "secret_access_key: then no key is in any statement. Unset: its query log shows the access key.",
+        )
+        if collection and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", collection):
+            env.problem("CLICKHOUSE_S3_COLLECTION", "is no collection's name", "write letters, digits and underscore")
+            collection = ""
         return cls(
             url=address.url if address else "",
             user=user or (address and address.user) or "default",
@@ -236,6 +247,7 @@ class ClickhouseSettings:
                 env, "BACKUP_CLICKHOUSE_DATABASES", says="ClickHouse databases to back up, by comma. Unset: all."
             ),
             s3_endpoint=reached.url if reached else None,
+            s3_collection=collection,
         )
 
 
