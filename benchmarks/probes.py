@@ -67,6 +67,7 @@ async def run(port: int) -> None:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     plain = httpx.AsyncClient(trust_env=False, limits=limits, timeout=10.0)
     context = ProbeContext()
+    ours = httpx.AsyncClient(transport=context.transport(), trust_env=False, timeout=None)
 
     def client(used: httpx.AsyncClient) -> Ask:
         async def ask(url: str) -> float:
@@ -85,11 +86,11 @@ async def run(port: int) -> None:
     print(f"{'':34} {'once':>5} {'holes':>6} {'cpu ms':>7} {'p99 ms':>9} {'wall s':>7}")
     for at_once in (50, TARGETS):
         await measure("httpx's client as it comes", client(plain), port, at_once)
-        await measure("httpx's client, our transport", client(context.http), port, at_once)
+        await measure("httpx's client, our transport", client(ours), port, at_once)
         await measure("the whole probe", probe, port, at_once)
     await measure("the whole probe", probe, port, TARGETS, holes=300)
     await plain.aclose()
-    await context.aclose()
+    await ours.aclose()
 
 
 def main() -> None:

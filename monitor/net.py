@@ -64,11 +64,6 @@ class Resolver:
         self._max_threads = max_threads
         self._flights: dict[tuple[Any, ...], set[asyncio.Future[Sequence[AddressInfo]]]] = {}
 
-    @property
-    def busy(self) -> int:
-        """How many look-ups are under way now."""
-        return len(self._flights)
-
     async def resolve(
         self, host: str, *, family: int = 0, kind: int = 0, proto: int = 0, flags: int = 0
     ) -> Sequence[AddressInfo]:

@@ -37,17 +37,14 @@ async def look_once(services: Iterable[Service], *, instance: str) -> Board:
         status.track, _ = judge(status.track, status.service, one.check, outcome, one.diagnosis, one.ran_at)
         status.show_decided()
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for service in services:
-                now = time.time()
-                statuses = {check.name: CheckStatus(check=check) for check in service.checks}
-                status = ServiceStatus(service=service, track=Track(since=now, watched_since=now), checks=statuses)
-                board.services[service.name] = status
-                for one in statuses.values() if not service.paused else ():
-                    group.create_task(look_at(status, one))
-    finally:
-        await context.aclose()
+    async with asyncio.TaskGroup() as group:
+        for service in services:
+            now = time.time()
+            statuses = {check.name: CheckStatus(check=check) for check in service.checks}
+            status = ServiceStatus(service=service, track=Track(since=now, watched_since=now), checks=statuses)
+            board.services[service.name] = status
+            for one in statuses.values() if not service.paused else ():
+                group.create_task(look_at(status, one))
     return board
 
 

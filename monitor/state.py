@@ -4,12 +4,10 @@ One thread writes, another reads, and neither is the event loop's: a slow or han
 """
 
 import asyncio
-import contextlib
 import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -18,14 +16,12 @@ from typing import TypeVar
 import structlog
 
 from monitor.database import Schema, blames_statement, connect_reader, in_transaction
-from monitor.store import AbandonedError, Notice, Store
+from monitor.store import Notice, Store
 from monitor.worker import Worker
 
 T = TypeVar("T")
-Write = Callable[[sqlite3.Connection], object]
 
 FILE_NAME = "watchkeeper.db"
-SUBMIT_LIMIT = 1_000
 PROBE_BYTES = 65_536
 
 log = structlog.get_logger()
@@ -55,7 +51,6 @@ class StateFile:
         tick: float,
     ) -> None:
         self.path = folder / FILE_NAME
-        self.dropped = 0
         self._schemas = schemas
         self._clock = clock
         self._on_notice = on_notice
@@ -66,8 +61,6 @@ class StateFile:
         self._store = self._new_store()
         self._writer = self._new_writer(self._store)
         self._reader: Worker[_Reader] = Worker("state-reader", _Reader(self.path), _Reader.close)
-        self._submitted: deque[Write] = deque()
-        self._draining = False
         self._tender: asyncio.Task[None] | None = None
         self._returning: Future[bool] | None = None
         self._closed = False
@@ -142,22 +135,15 @@ class StateFile:
         # In memory there is only the writer's connection; and a file that cannot be read is the writer's to judge.
         return await self.transact(fn)
 
-    def submit(self, fn: Write) -> None:
-        """Have `fn(conn)` run in a transaction of its own, soon, and go on at once. Its exceptions are logged.
+    async def tending(self) -> None:
+        """Wait until the file is closed; raise what ended the watch over the writer, should that ever fail.
 
-        In order among themselves, not with `transact`. When the disk does not keep up the oldest are dropped and
-        counted in `dropped`.
+        Without that watch a disk that hangs would be noticed by nobody, so its end must not go unheard.
         """
-        if self._closed:
-            self.dropped += 1
-            return
-        if len(self._submitted) >= SUBMIT_LIMIT:
-            self._submitted.popleft()
-            self.dropped += 1
-        self._submitted.append(fn)
-        if not self._draining:
-            self._draining = True
-            self._writer.put(self._drain)
+        if self._tender is not None:
+            await asyncio.wait({self._tender})
+            if not self._tender.cancelled():
+                self._tender.result()
 
     async def tidy(self, *, pages: int = 64, steps: int = 200) -> None:
         """Give free pages back to the disk in small steps, letting other transactions go between them."""
@@ -172,8 +158,7 @@ class StateFile:
         self._closed = True
         if self._tender is not None:
             self._tender.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._tender
+            await asyncio.wait({self._tender})  # what it raised is for `tending` to tell
         last = self._writer.put(lambda _store: None)
         try:
             await asyncio.wait_for(asyncio.wrap_future(last), timeout)
@@ -192,18 +177,6 @@ class StateFile:
             raise StateClosedError(f"{self.path} is closed")
         # A cancelled caller does not take its job with it, or a flip could be seen and not kept: see Worker.put.
         return await asyncio.wrap_future(self._writer.put(do))
-
-    def _drain(self, store: Store) -> None:
-        self._draining = False
-        while self._submitted and not store.abandoned:
-            fn = self._submitted.popleft()
-            try:
-                store.transaction(fn)
-            except AbandonedError:
-                self.dropped += 1
-            except Exception:
-                # The outermost boundary of work nobody waits for: say it, and go on with the next.
-                log.exception("state_write_failed", path=str(self.path))
 
     def _new_store(self) -> Store:
         return Store(self.path, self._schemas, self._clock, self._tell)
@@ -239,6 +212,12 @@ class StateFile:
                 # Not awaited: the ticks must go on, for the disk may hang during the return itself.
                 if await self._disk_takes_bytes():
                     self._returning = self._writer.put(Store.come_back)
+                    self._returning.add_done_callback(self._returned)
+
+    def _returned(self, returning: "Future[bool]") -> None:
+        """Called on the writer thread: say why a return to the file failed, for nobody waits for it."""
+        if error := returning.exception():
+            log.error("state_return_failed", path=str(self.path), exc_info=error)
 
     def _give_up_writer(self) -> None:
         """The disk hangs: leave the thread to it and do all unfinished jobs in memory, on a new one."""

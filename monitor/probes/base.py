@@ -3,13 +3,11 @@
 A probe never raises, never decides about a service and never retries: thresholds live in `judge`.
 """
 
-import logging
 import re
 import ssl
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from config.secret import Secret
@@ -106,7 +104,7 @@ class Garbled(Exception):  # noqa: N818 -- what was seen, not a mistake of ours
 
 
 class ProbeContext:
-    """What all probes of one daemon share. Belongs to one event loop; `aclose()` when done.
+    """What all probes of one daemon share. Belongs to one event loop.
 
     `hung` counts the runs that outlived their deadline and had to be abandoned.
     """
@@ -114,18 +112,6 @@ class ProbeContext:
     def __init__(self) -> None:
         self.hung = 0
         self._tls: dict[tuple[bool, tuple[str, ...]], ssl.SSLContext] = {}
-
-    @cached_property
-    def http(self) -> "httpx.AsyncClient":
-        """An HTTP client that opens a fresh connection for each request and verifies certificates.
-
-        Its requests raise OSError, ssl.SSLError and Garbled, which `attempt` reads; deadlines are the caller's.
-        """
-        import httpx
-
-        # httpx logs every request at INFO; a probe's outcome is recorded elsewhere.
-        logging.getLogger("httpx").setLevel(logging.WARNING)
-        return httpx.AsyncClient(transport=self.transport(), trust_env=False, timeout=None)  # noqa: S113 -- see above
 
     def transport(self, *, verify: bool = True) -> "httpx.AsyncBaseTransport":
         """Gives what sends one HTTP request over one connection: FreshTransport."""
@@ -152,9 +138,7 @@ class ProbeContext:
         return context
 
     async def aclose(self) -> None:
-        """Closes what was opened."""
-        if "http" in self.__dict__:
-            await self.http.aclose()
+        """Closes nothing yet: a probe's connections end with the probe."""
 
 
 def header_secrets(headers: Mapping[str, str | Secret]) -> tuple[Secret, ...]:

@@ -88,10 +88,7 @@ def look(service: Service) -> Seen:
 
     async def run() -> Seen:
         context = ProbeContext()
-        try:
-            outcomes = await asyncio.gather(*(run_check(check, context) for check in checks))
-        finally:
-            await context.aclose()
+        outcomes = await asyncio.gather(*(run_check(check, context) for check in checks))
         found = zip(checks, outcomes, strict=True)
         causes = {check.name: (outcome, diagnose(service, check, outcome)) for check, outcome in found}
         return {name: (outcome.verdict, told.cause if told else None) for name, (outcome, told) in causes.items()}

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from monitor.database import KEPT_ASIDE, Schema
-from monitor.state import SUBMIT_LIMIT, StateClosedError, StateFile
+from monitor.state import StateClosedError, StateFile
 from monitor.store import Notice
 
 TABLES = """
@@ -547,28 +548,40 @@ async def test_closing_does_not_wait_for_a_disk_that_hangs(tmp_path: Path) -> No
 
 
 @on_a_loop
-async def test_submitted_work_is_bounded_and_its_faults_stop_nothing(tmp_path: Path) -> None:
-    stuck, freed = threading.Event(), threading.Event()
-
-    def hangs(conn: sqlite3.Connection) -> None:
-        stuck.set()
-        assert freed.wait(10)
-
-    def breaks(conn: sqlite3.Connection) -> None:
-        raise ValueError("mistake")
-
+async def test_the_end_of_the_watch_over_the_writer_is_heard(tmp_path: Path) -> None:
+    """Here it fails because its tick is no number; without it a disk that hangs would be noticed by nobody."""
+    async with opened(tmp_path, tick="soon") as (state, _):
+        with pytest.raises(TypeError):
+            await asyncio.wait_for(state.tending(), 5)
+        await state.transact(put(1))
     async with opened(tmp_path) as (state, _):
-        holding = asyncio.create_task(state.transact(hangs))
-        await until(stuck.is_set)
-        for number in range(1, SUBMIT_LIMIT + 6):
-            state.submit(put(number))
-        assert state.dropped == 5
-        freed.set()
-        await holding
-        await state.transact(numbers)
-        state.submit(breaks)
-        state.submit(put(5_000))
-        assert await state.transact(numbers) == [*range(6, SUBMIT_LIMIT + 6), 5_000]
+        tending = asyncio.create_task(state.tending())
+        await asyncio.wait({tending}, timeout=0.1)
+        assert not tending.done()
+        assert await state.read(numbers) == [1]
+    await asyncio.wait_for(tending, 5)
+
+
+@on_a_loop
+async def test_a_return_to_the_file_that_fails_is_logged_and_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    faults = [RuntimeError("a mistake in the return")]
+    clocked: list[int] = []
+
+    def clock() -> float:
+        clocked.append(1)
+        if len(clocked) == 2 and faults:
+            raise faults.pop()
+        return NOON
+
+    with capture_logs() as logs:
+        async with opened(tmp_path / "file" / "state", retry_every=0.1, clock=clock) as (state, _):
+            await state.transact(put(1))
+            (tmp_path / "file").unlink()
+            await until(lambda: state.problem is None)
+            assert await state.read(numbers) == [1]
+    (failed,) = [line for line in logs if line["event"] == "state_return_failed"]
+    assert str(failed["exc_info"]) == "a mistake in the return"
 
 
 @on_a_loop

@@ -85,7 +85,6 @@ class Scene:
     async def close(self) -> None:
         for server in self._servers:
             server.close()
-        await self.context.aclose()
 
 
 class Run(Protocol):
