@@ -71,7 +71,7 @@ def _download(manifest: Manifest, store: StoreSettings) -> Iterator[str]:
 def _check() -> Iterator[str]:
     yield "## Check that every byte is there"
     yield ""
-    listed = """jq -r '.artifacts[].pieces[] | "\\(.sha256)  \\(.key)"' """
+    listed = """awk -F'"' '$2 == "key" {key = $4} $2 == "sha256" && key {print $4 "  " key; key = ""}' """
     yield from _bash(f"{listed}{MANIFEST} | sha256sum --check --quiet")
 
 

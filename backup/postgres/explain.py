@@ -39,6 +39,10 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "end whoever holds the table, take the backup at a quieter hour, or raise BACKUP_LOCK_WAIT_SECONDS",
     ),
     (
+        r"cache lookup failed|could not open relation|relation .* does not exist|concurrently (dropped|updated)",
+        "a table was changed between the snapshot and the dump: run again, and keep migrations out of its hour",
+    ),
+    (
         r"row-level security|row security",
         "a policy hides rows from this role: give it BYPASSRLS, or back up as the tables' owner or a superuser",
     ),

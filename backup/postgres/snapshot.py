@@ -56,10 +56,13 @@ WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_datab
 
 BACK = "ROLLBACK TO SAVEPOINT ours; RELEASE SAVEPOINT ours"
 
-# What a dump may come to: the pages of tables and what they keep aside, else (never analyzed) all of the database.
+# What a dump may come to: the pages of tables and of what they keep aside; else, when those are not known since nothing
+# was analyzed, all of the database but the catalogs of an empty one.
 EXPECTED = """
-SELECT coalesce(sum(relpages), 0)::bigint * current_setting('block_size')::bigint, pg_database_size(current_database())
-FROM pg_class WHERE relkind IN ('r', 't')
+SELECT coalesce(sum(c.relpages + coalesce(t.relpages, 0)), 0)::bigint * current_setting('block_size')::bigint,
+  greatest(pg_database_size(current_database()) - 7500000, 0)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
+WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
 """
 
 # Which application a migration table belongs to, told by a table that only it has.
@@ -92,7 +95,7 @@ class Snapshot:
         try:
             self._connection.execute(PREPARE)
             pages, whole = self._asked(EXPECTED)[0]
-            self.expected_bytes = int(pages if pages > whole / 10 else whole)
+            self.expected_bytes = int(pages if pages > whole / 4 else whole)
         except BaseException:
             self.close()
             raise

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from backup.errors import BackupError, SourceError, StoppedError
+from backup.errors import BackupError, SourceError, StalledError, StoppedError
 from backup.layout import globals_folder, postgres_folder
 from backup.manifest import Artifact, Engine, Kind, rfc3339
 from backup.postgres.clients import Client, choose, installed, reader_for
@@ -240,7 +240,8 @@ class PostgresSource:
         try:
             yield writer
         except BaseException as error:
-            writer.abort(wait=STOPPED_WAIT if isinstance(error, StoppedError) else FAILED_WAIT)
+            # Where the store stood still, it is not waited for once more.
+            writer.abort(wait=STOPPED_WAIT if isinstance(error, StoppedError | StalledError) else FAILED_WAIT)
             raise
 
     @property
