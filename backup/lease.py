@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -62,7 +62,8 @@ def read_lease(storage: Storage, key: str) -> Held | None:
         return None
     try:
         document: dict[str, Any] = json.loads(data)
-        held = Held(**{**document, "owner": Owner.of(document["owner"])})
+        known = {one.name: document[one.name] for one in fields(Held)}
+        held = Held(**{**known, "owner": Owner.of(known["owner"])})
         datetime.fromisoformat(held.expires).astimezone(UTC)
     except (KeyError, ValueError, TypeError, AttributeError):
         return Held(
