@@ -12,6 +12,8 @@ from monitor.diagnose.base import Diagnosis
 from monitor.judge import CheckTrack, State, Track
 from monitor.probes.base import Outcome, Verdict
 
+WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNKNOWN, State.UP, State.PAUSED)  # the order in which people are told
+
 
 @dataclass(slots=True, kw_only=True)
 class CheckStatus:
@@ -81,8 +83,10 @@ class Histogram:
 class Board:
     """Every service's newest, and how the daemon itself fares.
 
-    `lateness` is how long after they were due runs started. `loop_alive_at` is when the watch loop last turned;
-    `state_problem` says why the state file is not used, or is None; `standby` that another daemon holds the folder.
+    `lateness` is how long after they were due runs started. `loop_alive_at` is when the watch loop last turned,
+    `newest_outcome` when a check last ended (seconds of the loop's clock). `state_problem` says why the state file is
+    not used, or is None; `standby` that another daemon holds the folder. `outcomes_dropped` counts what was seen and
+    could not be written, `probes_hung` the probes that outlived their deadline.
     """
 
     instance: str
@@ -90,6 +94,9 @@ class Board:
     started_at: float
     services: dict[str, ServiceStatus] = field(default_factory=dict)
     loop_alive_at: float = 0.0
+    newest_outcome: float = 0.0
     lateness: Histogram = field(default_factory=Histogram)
     state_problem: str | None = None
     standby: bool = False
+    outcomes_dropped: int = 0
+    probes_hung: int = 0

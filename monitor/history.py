@@ -153,32 +153,6 @@ def add_flip(conn: sqlite3.Connection, flip: Flip) -> None:
     )
 
 
-def newest_flips(conn: sqlite3.Connection, limit: int, service: str | None = None) -> list[Flip]:
-    """The newest `limit` flips, of all services or of one, newest first."""
-    names = "service, old, new, at, since, check_name, cause, sentence, evidence, remedy"
-    where = "" if service is None else "WHERE service = ?"
-    rows = conn.execute(
-        f"SELECT {names} FROM flips {where} ORDER BY at DESC LIMIT ?",  # noqa: S608 -- both parts are literals above
-        (limit,) if service is None else (service, limit),
-    )
-    return [
-        Flip(
-            service=name,
-            old=State(old),
-            new=State(new),
-            at=at / 1000,
-            since=since / 1000,
-            check=check,
-            cause=Cause(cause) if cause else None,
-            sentence=sentence,
-            evidence=evidence,
-            remedy=remedy,
-        )
-        for name, old, new, at, since, check, cause, sentence, evidence, remedy in rows
-        if old in _STATES and new in _STATES and (not cause or cause in _CAUSES)
-    ]
-
-
 def write_runs(conn: sqlite3.Connection, runs: Iterable[Run]) -> None:
     """Add outcomes."""
     ids: dict[tuple[str, ...], int] = {}

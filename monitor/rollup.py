@@ -15,8 +15,6 @@ from dataclasses import dataclass
 
 from monitor.database import Schema
 from monitor.history import millis
-from monitor.judge import State
-from monitor.spans import STANDS, spans_between
 
 HOUR = 3_600_000  # milliseconds
 DAY = 24 * HOUR
@@ -108,22 +106,6 @@ class Retention:
     spans: int = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uptime:
-    """Seconds a service was in each state between two times, as far as it was watched."""
-
-    up: float = 0.0
-    degraded: float = 0.0
-    down: float = 0.0
-    unknown: float = 0.0
-
-    @property
-    def ratio(self) -> float | None:
-        """The share of the time it was known to work, well or badly; None when it was never seen either way."""
-        known = self.up + self.degraded + self.down
-        return (self.up + self.degraded) / known if known else None
-
-
 def roll_up(conn: sqlite3.Connection, now: float, *, steps: int = 6) -> bool:
     """Roll up at most `steps` hours and days that are over at `now` (epoch seconds). True when more are waiting."""
     over = _floor(millis(now) - LAG, HOUR)
@@ -171,7 +153,6 @@ def prune(conn: sqlite3.Connection, now: float, *, retention: Retention | None =
     spans = min(_floor(trusted - keep.span_days * DAY, DAY), _mark(conn, "days"))
     # Said before the rows go: an hour that has lost rows must not be rolled up again from the rest.
     _raise_mark(conn, "raw_from", raw)
-    _raise_mark(conn, "spans_from", spans)
     tables = (
         (_Table("outcomes", "at, check_id", "at", 1), raw, keep.outcomes),
         (_Table("hourly", "hour, check_id", "hour", HOUR), trusted - keep.hourly_days * DAY, keep.hourly),
@@ -249,21 +230,6 @@ def _trust(conn: sqlite3.Connection, now: int) -> int:
         _set_mark(conn, "trusted", trusted)
         _set_mark(conn, "trust_moved", now)
     return trusted
-
-
-def uptime(conn: sqlite3.Connection, service: str, since: float, now: float, *, stands: float = STANDS) -> Uptime:
-    """How long `service` was in which state from `since` to `now`: from its spans, before those by whole UTC days."""
-    spans_from = max(_mark(conn, "spans_from"), millis(since))
-    columns = ("up", "degraded", "down", "unknown")
-    row = conn.execute(
-        "SELECT sum(up), sum(degraded), sum(down), sum(unknown) FROM days WHERE service = ? AND day >= ? AND day < ?",
-        (service, -(-millis(since) // DAY), spans_from // DAY),
-    ).fetchone()
-    seconds = {name: (value or 0) / 1000 for name, value in zip(columns, row, strict=True)}
-    for span in spans_between(conn, service, spans_from / 1000, now, stands=stands):
-        if span.state != State.PAUSED:
-            seconds[span.state.value] += span.until - span.start
-    return Uptime(**seconds)
 
 
 def _floor(at: int, unit: int) -> int:

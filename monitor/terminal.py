@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.configuration import Configuration
-from monitor.board import Board, ServiceStatus
+from monitor.board import WORST_FIRST, Board, ServiceStatus
 from monitor.judge import Flip, State
 from monitor.probes.base import Verdict
 
@@ -20,7 +20,6 @@ LOOKS = {
     State.UNKNOWN: ("? unknown", "magenta"),
     State.PAUSED: ("– paused", "dim"),
 }
-WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNKNOWN, State.UP, State.PAUSED)
 
 
 def flip_line(flip: Flip) -> str:

@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from monitor.board import Board, CheckStatus, ServiceStatus
+from monitor.board import WORST_FIRST, Board, CheckStatus, ServiceStatus
 from monitor.judge import State
-
-WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNKNOWN, State.UP)
 
 
 def status_document(board: Board) -> dict[str, Any]:
@@ -31,7 +29,7 @@ def services_document(board: Board) -> list[dict[str, Any]]:
 
 def overall(states: Iterable[State]) -> State:
     """Gives the worst of `states`; paused services do not count, and nothing at all is unknown."""
-    seen = set(states)
+    seen = set(states) - {State.PAUSED}
     return next((state for state in WORST_FIRST if state in seen), State.UNKNOWN)
 
 

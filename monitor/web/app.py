@@ -17,9 +17,10 @@ from starlette.routing import Route
 from config.secret import Secret
 from monitor.board import Board
 from monitor.metrics import Collector, render
+from monitor.spans import Bar
 from monitor.web.api import status_document
 from monitor.web.guard import Guard, Manners
-from monitor.web.page import CONTENT_SECURITY_POLICY, Bar, PageSnapshot, draw
+from monitor.web.page import CONTENT_SECURITY_POLICY, PageSnapshot, draw
 from monitor.web.renders import Draw, Renders
 from monitor.web.server import BindError, bind, serve
 
@@ -93,6 +94,9 @@ class _Site:
             return False, {"health": "the check of the daemon's own health failed; its log says more"}
 
     async def check(self, _: Request) -> Response:
+        if self._board.standby:
+            says = "this daemon stands by: another one holds the state folder and does the watching; ask that one"
+            return JSONResponse({"error": says}, HTTPStatus.SERVICE_UNAVAILABLE)
         self._rounds.ask()
         return JSONResponse({"status": "check_triggered"}, HTTPStatus.ACCEPTED)
 

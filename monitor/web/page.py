@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -18,6 +18,7 @@ from config.services import Service
 from monitor.board import Board, ServiceStatus
 from monitor.diagnose.base import Diagnosis
 from monitor.judge import State, Track
+from monitor.spans import Bar
 from monitor.web.api import rfc3339
 
 DAY = 86_400
@@ -35,26 +36,6 @@ CONTENT_SECURITY_POLICY = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-
-class Bar(Protocol):
-    """One stretch of a service's history."""
-
-    @property
-    def start(self) -> float:
-        """When it began, seconds since the epoch."""
-
-    @property
-    def length(self) -> float:
-        """Seconds."""
-
-    @property
-    def state(self) -> State | None:
-        """The worst state that was seen, None where nothing was."""
-
-    @property
-    def shares(self) -> Mapping[State, float]:
-        """What part of it was spent in each state; what is missing to 1 was not watched, or lies ahead."""
 
 
 class Row(NamedTuple):

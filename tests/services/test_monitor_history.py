@@ -18,12 +18,12 @@ from monitor import history, rollup
 from monitor.database import connect, in_transaction, migrate
 from monitor.diagnose.base import Diagnosis
 from monitor.facts import Fact, Facts, load_facts, save_facts
-from monitor.history import Run, load_tracks, newest_flips, outcomes_since, save_track, write_runs
+from monitor.history import Run, load_tracks, outcomes_since, save_track, write_runs
 from monitor.judge import CheckTrack, Flip, State, Track, judge
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
 from monitor.recorder import RUN_LIMIT, SCHEMAS, Recorder
-from monitor.rollup import Retention, prune, rewind, roll_up, uptime
-from monitor.spans import Coverage, Span, bars, join, paint
+from monitor.rollup import Retention, prune, rewind, roll_up
+from monitor.spans import Coverage, Span, bars, join, paint, spans_between
 from monitor.state import StateFile
 
 HOUR, DAY = 3_600.0, 86_400.0
@@ -87,7 +87,7 @@ TRACK = Track(
     cause=Cause.REFUSED,
     checks={
         "ready": CheckTrack(confirmed=State.DOWN, misses=3, recent="ppfff", cause=Cause.REFUSED, intermittent=True),
-        "deep": CheckTrack(turned_at=1.5, evidence="a \udcff b"),
+        "deep": CheckTrack(failing_at=1.5, evidence="a \udcff b"),
     },
 )
 
@@ -134,21 +134,21 @@ def flip(at: float, service: str = "redis", **more: str) -> Flip:
     return Flip(service=service, old=State.UP, new=State.DOWN, at=at, since=at - 20, cause=Cause.REFUSED, **more)
 
 
-def test_flips_come_back_newest_first_of_all_or_of_one(conn: sqlite3.Connection) -> None:
-    flips = [flip(START), flip(START + 0.001, "litellm"), flip(START + 60, sentence="It refuses.", remedy="Start it.")]
-    for one in flips:
+def test_flips_are_kept_with_all_that_was_told(conn: sqlite3.Connection) -> None:
+    told = flip(START + 60, check="ping", sentence="It refuses.", evidence="refused", remedy="Start it.")
+    for one in (flip(START), flip(START + 0.001, "litellm"), told):
         history.add_flip(conn, one)
-    assert newest_flips(conn, 10) == flips[::-1]
-    assert newest_flips(conn, 2) == [flips[2], flips[1]]
-    assert newest_flips(conn, 10, "redis") == [flips[2], flips[0]]
-    conn.execute("UPDATE flips SET cause = 'of a newer version' WHERE service = 'litellm'")
-    assert len(newest_flips(conn, 10)) == 2
+    kept = conn.execute("SELECT * FROM flips ORDER BY at").fetchall()
+    assert [row[:2] for row in kept[:2]] == [(START * 1000, "redis"), (START * 1000 + 1, "litellm")]
+    at, since = (START + 60) * 1000, (START + 40) * 1000
+    words = ("ping", "refused", "It refuses.", "refused", "Start it.")
+    assert kept[2] == (at, "redis", "up", "down", since, *words)
 
 
 def test_texts_that_utf8_cannot_hold_are_kept_all_the_same(conn: sqlite3.Connection) -> None:
     history.add_flip(conn, flip(START, evidence="got \udcff" + "x" * 5_000))
     keep(conn, [replace(run(START), code="\ud800bad")])
-    assert newest_flips(conn, 1)[0].evidence.startswith("got ?xxx")
+    assert conn.execute("SELECT evidence FROM flips").fetchone()[0].startswith("got ?xxx")
     assert outcomes_since(conn, "redis", 0)[0].code == "?bad"
 
 
@@ -355,7 +355,8 @@ def test_counts_are_bounded_in_bounded_steps_and_the_oldest_go_first(conn: sqlit
     assert count(conn, "outcomes") == 430
     to_the_end(conn, lambda conn: prune(conn, now, retention=few, limit=50))
     assert [count(conn, table) for table in ("outcomes", "hourly", "flips", "spans")] == [100, 10, 3, 5]
-    assert [one.at for one in newest_flips(conn, 9)] == [START + 9, START + 8, START + 7]
+    kept = [at / 1000 for (at,) in conn.execute("SELECT at FROM flips ORDER BY at DESC")]
+    assert kept == [START + 9, START + 8, START + 7]
     before = conn.execute("SELECT * FROM hourly").fetchall()
     keep(conn, [run(START + 31 * HOUR + 1)])  # late, and in an hour that was cut: it must not be made smaller
     to_the_end(conn, lambda conn: roll_up(conn, now + 300))
@@ -384,7 +385,19 @@ def test_words_nobody_uses_any_more_go_too(conn: sqlite3.Connection) -> None:
     assert (count(conn, "checks"), count(conn, "sights"), count(conn, "outcomes")) == (1, 1, 1)
 
 
-def test_uptime_counts_what_was_seen_and_reaches_past_the_spans(conn: sqlite3.Connection) -> None:
+def seconds(conn: sqlite3.Connection) -> dict[str, float]:
+    """How long redis was in each state: from the spans there are, before the first of them from whole days."""
+    found = dict.fromkeys(("up", "degraded", "down", "unknown"), 0.0)
+    first = conn.execute("SELECT min(start) / 86400000 FROM spans").fetchone()[0]
+    for state in found:
+        days = f"SELECT total({state}) FROM days WHERE service = 'redis' AND day < ?"
+        spans = "SELECT total(until - start) FROM spans WHERE service = 'redis' AND state = ?"
+        old, new = conn.execute(days, (first,)).fetchone()[0], conn.execute(spans, (state,)).fetchone()[0]
+        found[state] = (old + new) / 1000
+    return found
+
+
+def test_what_was_seen_stays_known_by_the_day_when_the_spans_are_gone(conn: sqlite3.Connection) -> None:
     for day in range(120):
         at = START + day * DAY
         down = HOUR if day % 10 == 0 else 0.0
@@ -393,17 +406,12 @@ def test_uptime_counts_what_was_seen_and_reaches_past_the_spans(conn: sqlite3.Co
         paint(conn, Span(service="redis", start=at + 12 * HOUR, until=at + 18 * HOUR, state=State.UNKNOWN))
         keep(conn, [run(at)])
     now = START + 120 * DAY
-    whole = uptime(conn, "redis", START, now)
-    assert whole.down == 12 * HOUR
-    assert whole.up == 120 * 12 * HOUR - 12 * HOUR
-    assert whole.unknown == 120 * 6 * HOUR
-    assert whole.ratio == pytest.approx(1 - 12 / (120 * 12))
+    whole = {"up": 120 * 12 * HOUR - 12 * HOUR, "degraded": 0.0, "down": 12 * HOUR, "unknown": 120 * 6 * HOUR}
+    assert seconds(conn) == whole
     to_the_end(conn, lambda conn: roll_up(conn, now + HOUR))
     to_the_end(conn, lambda conn: prune(conn, now))
     assert conn.execute("SELECT min(start) FROM spans").fetchone()[0] >= (START + 29 * DAY) * 1000
-    assert uptime(conn, "redis", START, now) == whole
-    assert uptime(conn, "redis", START + 110 * DAY + HOUR / 2, START + 110 * DAY + HOUR).ratio == 0.0
-    assert uptime(conn, "nobody", START, now).ratio is None
+    assert seconds(conn) == whole
 
 
 def stack(services: int) -> list[Service]:
@@ -480,8 +488,8 @@ def test_the_recorder_keeps_what_it_was_told_in_one_transaction(tmp_path: Path) 
         assert list(await state.read(load_tracks)) == ["redis"]
         (fact,) = await state.read(load_facts)
         assert (fact.value, fact.before, fact.since) == ("1.85", "1.84", START + 300)
-        seen = await state.read(lambda conn: uptime(conn, "redis", START, START + 540))
-        assert seen.up == 540
+        seen = await state.read(lambda conn: spans_between(conn, "redis", START, START + 540))
+        assert [(span.start, span.until, span.state) for span in seen] == [(START, START + 540, State.UP)]
         await state.close()
 
     asyncio.run(act())
@@ -500,7 +508,7 @@ def test_a_flip_is_written_at_once_with_what_follows_from_it(tmp_path: Path) -> 
         async with asyncio.timeout(5):
             while not flips:  # noqa: ASYNC110 -- filled on the writer thread
                 await asyncio.sleep(0.005)
-        assert len(await state.read(lambda conn: newest_flips(conn, 5))) == 1
+        assert await state.read(lambda conn: count(conn, "flips")) == 1
         assert await state.read(lambda conn: count(conn, "outcomes")) == 2
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

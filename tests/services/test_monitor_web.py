@@ -177,6 +177,17 @@ def test_rounds_that_are_asked_for_do_not_pile_up(site: Callable[..., Site]) -> 
     assert one.rounds <= 2
 
 
+def test_a_daemon_that_stands_by_makes_no_round(site: Callable[..., Site]) -> None:
+    one = site(status("x", State.UP))
+    one.board.standby = True
+    answer = httpx.post(f"http://127.0.0.1:{one.port}/check", trust_env=False)
+    assert answer.status_code == 503
+    assert "stands by" in answer.json()["error"]
+    assert one.rounds == 0
+    one.board.standby = False
+    assert httpx.post(f"http://127.0.0.1:{one.port}/check", trust_env=False).status_code == 202
+
+
 def test_what_is_not_there_is_said_in_json(site: Callable[..., Site]) -> None:
     one = site()
     assert one.get("/nothing").status_code == 404
