@@ -28,12 +28,13 @@ kind in a row it takes from a settled state, and where they lead.
 - {failures} fails among the last 10 runs, though never {threshold} in a row, make a check degraded with cause
   *intermittent*; it is up again when at most {settled} of the last 10 failed.
 - Unknown (we could not look) neither advances nor clears a count. After as many in a row as a failure takes, the
-  check is shown as unknown; what was confirmed before comes back with the first outcome that could look.
+  check is shown as unknown until an answer, or fails enough, settle how it is; nothing is claimed for the time between.
 - A service is down if one of its checks is, else degraded if one is, else unknown if a check that could make it down
   was never confirmed or cannot be looked at, else up. A check of severity *degraded* makes a service degraded at worst.
 - A service never yet seen up may fail for START_PERIOD (120 s) before it counts as down; until then it is unknown with
   cause *starting*. That belongs to the service: a restart of the daemon does not renew it.
-- Since when a state holds is the time of the first outcome of the row that led to it, not of the last one.
+- Since when a state holds is the time of the first outcome of the row that led to it, not of the last one, and never
+  reaches back over a time in which nobody could look.
 - A paused service is not looked at.
 """
 

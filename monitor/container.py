@@ -12,6 +12,9 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from config.env import Env
+from config.settings import StateSettings
+
 USER = "watchkeeper"
 EXIT_CONFIGURATION = 2
 
@@ -20,14 +23,14 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Does what is asked (`run` and its options, or `health`); gives an exit code only where it does not exec."""
     if arguments[:1] == ["health"]:
         return health(environ)
-    folder = environ.get("STATE_DIR") or environ.get("RAILWAY_VOLUME_MOUNT_PATH")
+    folder = StateSettings.read(Env(environ)).folder
     if os.getuid() == 0:
         try:
             user = pwd.getpwnam(environ.get("WATCHKEEPER_USER", USER))
         except KeyError:
             sys.stderr.write(f"container: no user {USER} here; build the image from the Dockerfile\n")
             return EXIT_CONFIGURATION
-        if folder and (problem := own(Path(folder), user)):
+        if folder and (problem := own(folder, user)):
             sys.stderr.write(f"container: {problem}\n")
         become(user)
     return os.execv(sys.executable, [sys.executable, "-m", "monitor", *arguments])  # noqa: S606 -- there is no shell
@@ -50,11 +53,13 @@ def become(user: pwd.struct_passwd) -> None:
     os.setgroups([])
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
+    # libpq looks for certificates below HOME, and root's is closed to the user: every TLS connection would fail.
+    os.environ["HOME"] = user.pw_dir
 
 
 def health(environ: Mapping[str, str]) -> int:
     """Asks the daemon on this host whether it is well: 0 or 1, as Docker's HEALTHCHECK wants it."""
-    port = int(environ.get("PORT", "8080"))
+    port = int(environ.get("PORT") or "8080")
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=4) as answer:
             return 0 if answer.status == 200 else 1

@@ -35,7 +35,9 @@ from monitor.web.app import bind, build_app, serve
 log = structlog.get_logger()
 
 CONFIRM_TIMEOUT = 5.0  # seconds a second look may take
-STANDS_STILL = 10.0  # seconds without a turn of the watch loop, beyond which /healthz says so
+STANDS_STILL = 3.0  # intervals of the quickest check without any check's end, beyond which /healthz says so
+STARTING = 60.0  # seconds that opening the state may take
+LAST_WORDS = 1.0  # seconds for writing what was seen last, when told to stop
 BEAT = 1.0  # seconds between two signs of life to the watchdog
 SPARE_FILES = 128  # file descriptors that are not for probes
 
@@ -50,7 +52,8 @@ class Daemon:
         self._watch: Watch | None = None
         self._state: StateFile | None = None
         self._recorder: Recorder | None = None
-        self._turned_at = 0.0
+        self._context = ProbeContext()
+        self._began = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves the web at once, waits for the state folder, then watches; returns soon after `stop` is set.
@@ -59,9 +62,11 @@ class Daemon:
         """
         sockets = bind(self._configuration.web.port)
         over = asyncio.Event()
+        self._began = asyncio.get_running_loop().time()
         tasks = [
             asyncio.create_task(self._serve(sockets, over), name="web"),
             asyncio.create_task(self._keep_watch(sockets[0].getsockname()[1]), name="watch"),
+            asyncio.create_task(self._give_signs_of_life(), name="signs of life"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
         try:
@@ -99,14 +104,13 @@ class Daemon:
             self._state = state
             known = Facts(await state.read(load_facts))
             recorder = Recorder(state, services, instance=settings.instance, known=known)
-            stack.push_async_callback(recorder.flush)
+            stack.push_async_callback(last_words, recorder)
             self._recorder = recorder
-            context = ProbeContext()
-            stack.push_async_callback(context.aclose)
+            stack.push_async_callback(self._context.aclose)
             load({check.kind for service in services for check in service.checks})
 
             async def probe(check: Check, timeout: float) -> Outcome:
-                return await run_check(check, context, timeout=timeout)
+                return await run_check(check, self._context, timeout=timeout)
 
             watch = Watch(
                 services,
@@ -125,19 +129,18 @@ class Daemon:
             calendar = Calendar(self._wall)
             Jobs(state, wall=self._wall).enter(calendar)
             self._watch = watch
-            self._turned_at = asyncio.get_running_loop().time()
+            self._board.newest_outcome = asyncio.get_running_loop().time()
             log.info("watching", services=len(services), port=port, state=str(state.path))
             async with asyncio.TaskGroup() as group:
                 group.create_task(recorder.run(), name="recorder")
                 group.create_task(calendar.run(), name="calendar")
-                group.create_task(self._give_signs_of_life(), name="signs of life")
                 group.create_task(watch.run(), name="watch")
 
     @contextlib.asynccontextmanager
     async def _own_folder(self) -> AsyncIterator[Path]:
         """Gives the state folder once it is ours alone; standing by behind another daemon until then."""
         given = self._configuration.state
-        folder, warning = choose_folder(str(given.folder) if given.folder else None, None)
+        folder, warning = choose_folder(given.folder)
         if warning:
             log.warning("state_is_temporary", says=warning)
         lock = FolderLock(folder, instance=self._board.instance, clock=self._wall)
@@ -158,14 +161,14 @@ class Daemon:
                 shutil.rmtree(folder, ignore_errors=True)
 
     async def _give_signs_of_life(self) -> None:
-        """Beats the watchdog's drum; the watch loop's own turns are on the board."""
-        loop = asyncio.get_running_loop()
+        """Beats the watchdog's drum, and shows what is counted elsewhere."""
         watchdog = Watchdog()
         watchdog.start()
         try:
             while True:
                 watchdog.beat()
-                self._turned_at = loop.time()
+                self._board.probes_hung = self._context.hung
+                self._board.outcomes_dropped = self._recorder.dropped if self._recorder else 0
                 await asyncio.sleep(BEAT)
         finally:
             watchdog.stop()
@@ -177,16 +180,18 @@ class Daemon:
             self._recorder.save_again()
 
     def _healthy(self) -> tuple[bool, Mapping[str, str]]:
-        """The daemon's own health: whether its loop turns. Never a word about services."""
+        """The daemon's own health: whether its checks come to an end. Never a word about services."""
+        now = asyncio.get_running_loop().time()
         if self._board.standby:
             return True, {"watch": "standing by: another daemon keeps its state in this folder"}
         if self._watch is None:
-            return True, {"watch": "starting"}
-        silent = asyncio.get_running_loop().time() - self._turned_at
-        why = {"watch": "turning" if silent < STANDS_STILL else f"has stood still for {silent:.0f} s"}
-        if self._board.state_problem:
-            why["state"] = self._board.state_problem
-        return silent < STANDS_STILL, why
+            waited = now - self._began
+            return waited < STARTING, {"watch": f"opening its state for {waited:.0f} s"}
+        why = {"state": self._board.state_problem} if self._board.state_problem else {}
+        silent, patience = now - self._board.newest_outcome, self._watch.patience * STANDS_STILL
+        if silent > patience:
+            return False, {"watch": f"no check has ended for {silent:.0f} s", **why}
+        return True, {"watch": "turning", **why}
 
     async def _check_now(self) -> None:
         if self._watch:
@@ -198,6 +203,15 @@ class Daemon:
         names, now = list(self._board.services), self._wall()
         stands = standing(status.service for status in self._board.services.values())
         return await self._state.read(lambda conn: bars(conn, names, now, stands=stands))
+
+
+async def last_words(recorder: Recorder) -> None:
+    """Writes what was seen last; a disk that does not take it in time must not hold up the end."""
+    try:
+        async with asyncio.timeout(LAST_WORDS):
+            await recorder.flush()
+    except TimeoutError:
+        log.warning("last_outcomes_not_written", seconds=LAST_WORDS)
 
 
 def tell(flip: Flip) -> None:
@@ -216,7 +230,7 @@ def tell(flip: Flip) -> None:
 
 def room_for_probes() -> int:
     """Raises the limit of open files as far as it goes, and gives how many probes fit under it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384))
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return max(16, wanted - SPARE_FILES)

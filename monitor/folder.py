@@ -13,15 +13,14 @@ from pathlib import Path
 LOCK_NAME = "watchkeeper.lock"
 
 
-def choose_folder(state_dir: str | None, railway_volume: str | None) -> tuple[Path, str | None]:
+def choose_folder(given: Path | None) -> tuple[Path, str | None]:
     """The folder for the state, and a warning when it will not outlive the daemon.
 
-    `state_dir` is STATE_DIR, `railway_volume` RAILWAY_VOLUME_MOUNT_PATH; empty counts as not set. Without either a
-    temporary folder is made here and now; whoever asked removes it.
+    `given` is what STATE_DIR or the platform's volume named. Without it a temporary folder is made here and now;
+    whoever asked removes it.
     """
-    for told in (state_dir, railway_volume):
-        if told and told.strip():
-            return Path(told.strip()).absolute(), None
+    if given is not None:
+        return given.absolute(), None
     folder = Path(tempfile.mkdtemp(prefix="watchkeeper-"))
     return folder, (
         f"State is kept in the temporary folder {folder} and is lost on the next deploy. "

@@ -37,8 +37,10 @@ class CheckTrack:
     newest pass (a warning does not clear them), `troubles` the newest unbroken row of fails and warnings, `answers`
     the newest row without a fail, `passes` the newest row of passes, `unseen` the newest row of runs that could not
     look. `recent` holds the last ten verdicts that could look, oldest first, one letter each (p, w, f).
-    `turned_at` is when the newest row of passes, or of troubles, began. `intermittent` says that scattered failures,
-    not a row of them, made it degraded. The texts belong to the newest trouble, `unseen_cause` to the newest unseen.
+    `failing_at`, `troubled_at`, `answering_at` and `passing_at` are when the newest row of fails, troubles, answers and
+    passes began; what was not seen breaks a row. `blind` says that it could not be looked at as often as a failure
+    takes, and that nothing since has settled how it is. `intermittent` says that scattered failures, not a row of them,
+    made it degraded. The texts belong to the newest trouble, `unseen_cause` to the newest unseen run.
     """
 
     confirmed: State = State.UNKNOWN
@@ -48,7 +50,11 @@ class CheckTrack:
     passes: int = 0
     unseen: int = 0
     recent: str = ""
-    turned_at: float = 0.0
+    failing_at: float = 0.0
+    troubled_at: float = 0.0
+    answering_at: float = 0.0
+    passing_at: float = 0.0
+    blind: bool = False
     intermittent: bool = False
     unseen_cause: Cause | None = None
     cause: Cause | None = None
@@ -95,13 +101,19 @@ def judge(
 ) -> tuple[Track, Flip | None]:
     """Given what is remembered of `service` and one outcome of `check`, gives what to remember and the flip, if any."""
     checks = {one.name: track.checks.get(one.name, CheckTrack()) for one in service.checks}
-    checks[check.name] = judge_check(checks[check.name], check, outcome, diagnosis, now)
+    before, after = checks[check.name], judge_check(checks[check.name], check, outcome, diagnosis, now)
+    checks[check.name] = after
     state, decided, cause = worst(service, checks)
     troubled = state in (State.DOWN, State.DEGRADED) or (state == State.UNKNOWN and checks[decided].troubles > 0)
     if troubled and starting(track, service, now):
         state, cause = State.UNKNOWN, Cause.STARTING
     flipped = state != track.state
-    since = _began(checks[decided or check.name], state, now) if flipped else track.since
+    since = track.since
+    if flipped:
+        # The check that moved has its say: another, ailing for long, may decide what is left once this one is well.
+        since = max(_began(checks[name], now) for name in {decided or check.name, check.name})
+        if before.blind:  # what nobody saw is not claimed for what was seen after it
+            since = min(now, max(since, after.passing_at if after.passes else after.troubled_at))
     moved = replace(
         track,
         state=state,
@@ -120,9 +132,11 @@ def judge_check(
     """Counts one outcome and moves the confirmed state when a count reaches its threshold."""
     verdict = outcome.verdict
     if verdict == Verdict.UNKNOWN:
-        return replace(track, unseen=track.unseen + 1, unseen_cause=diagnosis.cause if diagnosis else None)
+        unseen = track.unseen + 1
+        blind = track.blind or unseen >= check.failure_threshold
+        return replace(track, unseen=unseen, blind=blind, unseen_cause=diagnosis.cause if diagnosis else None)
     passed, failed = verdict == Verdict.PASS, verdict == Verdict.FAIL
-    first_of_row = (track.passes == 0) if passed else (track.troubles == 0)
+    broken = track.unseen > 0
     counted = replace(
         track,
         misses=0 if passed else track.misses + failed,
@@ -132,7 +146,10 @@ def judge_check(
         unseen=0,
         unseen_cause=None,
         recent=(track.recent + verdict.value[0])[-RECENT_RUNS:],
-        turned_at=now if first_of_row else track.turned_at,
+        failing_at=now if failed and (broken or track.answers or not track.misses) else track.failing_at,
+        troubled_at=now if not passed and (broken or not track.troubles) else track.troubled_at,
+        answering_at=now if not failed and (broken or not track.answers) else track.answering_at,
+        passing_at=now if passed and (broken or not track.passes) else track.passing_at,
     )
     if not passed:
         counted = replace(
@@ -142,7 +159,9 @@ def judge_check(
             remedy=diagnosis.remedy if diagnosis else "",
             evidence=outcome.evidence.text,
         )
-    return _confirm(counted, check)
+    confirmed = _confirm(counted, check)
+    # A fail after a blind spell settles nothing yet: it must not be told as "up again".
+    return replace(confirmed, blind=track.blind and failed and confirmed.confirmed != _bad(check))
 
 
 def _confirm(track: CheckTrack, check: Check) -> CheckTrack:  # noqa: PLR0911 -- one return a row of the table
@@ -173,7 +192,7 @@ def worst(service: Service, checks: Mapping[str, CheckTrack]) -> tuple[State, st
 
     Down before degraded before unknown. A check whose miss would only degrade never makes a service unknown.
     """
-    shown = [(check, shown_state(checks[check.name], check)) for check in service.checks]
+    shown = [(check, shown_state(checks[check.name])) for check in service.checks]
     for state in (State.DOWN, State.DEGRADED):
         for check, one in shown:
             if one == state:
@@ -186,9 +205,9 @@ def worst(service: Service, checks: Mapping[str, CheckTrack]) -> tuple[State, st
     return State.UP, "", None
 
 
-def shown_state(track: CheckTrack, check: Check) -> State:
-    """A check's state: what was confirmed, or unknown once it could not be looked at as often as a failure takes."""
-    return State.UNKNOWN if track.unseen >= check.failure_threshold else track.confirmed
+def shown_state(track: CheckTrack) -> State:
+    """A check's state: what was confirmed, or unknown while it is blind."""
+    return State.UNKNOWN if track.blind else track.confirmed
 
 
 def starting(track: Track, service: Service, now: float) -> bool:
@@ -212,11 +231,15 @@ def _bad(check: Check) -> State:
     return State.DOWN if check.severity == "down" else State.DEGRADED
 
 
-def _began(decided: CheckTrack, state: State, now: float) -> float:
-    """When the new state began: the first outcome of the row that led to it, never after now."""
-    if state == State.UNKNOWN or not decided.turned_at:
-        return now
-    return min(decided.turned_at, now)
+def _began(track: CheckTrack, now: float) -> float:
+    """When a check began to be as it is shown: the first outcome of the row that led there, never after now."""
+    began = {
+        State.UP: track.passing_at,
+        # Coming from down the answers are new, coming from up the troubles are: whichever row is the shorter.
+        State.DEGRADED: max(track.troubled_at, track.answering_at if track.answers else 0.0),
+        State.DOWN: track.failing_at,
+    }.get(shown_state(track), now)
+    return min(began or now, now)
 
 
 def _flip(service: Service, old: Track, new: Track, now: float) -> Flip:

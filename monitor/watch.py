@@ -103,6 +103,12 @@ class Watch:
         if not service.paused:
             self._slots[service.name] = [Slot(service, check, statuses[check.name]) for check in service.checks]
 
+    @property
+    def patience(self) -> float:
+        """Seconds within which some check should come to its end: the shortest interval and its timeout."""
+        checks = [slot.check for row in self._slots.values() for slot in row]
+        return min((check.interval + check.timeout for check in checks), default=math.inf)
+
     async def run(self) -> None:
         """Runs until cancelled; a fault of ours in handling an outcome ends it with that exception."""
         loop = asyncio.get_running_loop()
@@ -196,6 +202,7 @@ class Watch:
         track, flip = judge(status.track, service, check, outcome, diagnosis, now)
         slot.status.outcome, slot.status.diagnosis, slot.status.ran_at = outcome, diagnosis, now
         slot.status.runs[outcome.verdict] += 1
+        self._board.newest_outcome = asyncio.get_running_loop().time()
         slot.status.latency_sum += outcome.latency
         status.track = track
         status.facts.update(outcome.facts)

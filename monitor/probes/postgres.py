@@ -25,21 +25,23 @@ from monitor.wire import dial
 for _name in ("PGSERVICE", "PGREQUIREAUTH", "PGTZ", "PGDATESTYLE", "PGGEQO"):
     os.environ.pop(_name, None)
 
-# Everything else that libpq would take from PGxxx variables or from the home folder, said outright. An empty password
-# would send it to ~/.pgpass, so the file it is given cannot exist.
+# A path that cannot exist. Left empty, libpq would look for these files below HOME, and give up on one it may not read.
+NOWHERE = f"{os.devnull}/none"
+
+# Everything else that libpq would take from PGxxx variables or from the home folder, said outright.
 NEUTRAL: Mapping[str, str] = {
-    "passfile": f"{os.devnull}/none",
+    "passfile": NOWHERE,
     "channel_binding": "prefer",
     "client_encoding": "UTF8",
     "options": "",
     "sslmode": "prefer",
     "sslnegotiation": "postgres",
     "sslcompression": "0",
-    "sslcert": "",
-    "sslkey": "",
+    "sslcert": NOWHERE,
+    "sslkey": NOWHERE,
     "sslcertmode": "allow",
-    "sslrootcert": "",
-    "sslcrl": "",
+    "sslrootcert": NOWHERE,
+    "sslcrl": NOWHERE,
     "sslcrldir": "",
     "sslsni": "1",
     "ssl_min_protocol_version": "TLSv1.2",

@@ -31,22 +31,18 @@ def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
-@pytest.mark.parametrize(
-    ("state_dir", "volume", "expected"),
-    [("/a", "/b", "/a"), (None, "/b", "/b"), ("", "/b", "/b"), (" ", " /b ", "/b"), ("/a", None, "/a")],
-)
-def test_the_folder_is_the_first_that_is_told(state_dir: str | None, volume: str | None, expected: str) -> None:
-    assert choose_folder(state_dir, volume) == (Path(expected), None)
+def test_the_folder_that_is_given_is_taken() -> None:
+    assert choose_folder(Path("/a")) == (Path("/a"), None)
 
 
 def test_a_relative_folder_does_not_move_with_the_working_directory() -> None:
-    folder, _ = choose_folder("state", None)
+    folder, _ = choose_folder(Path("state"))
     assert folder == Path.cwd() / "state"
 
 
 def test_without_a_folder_there_is_a_temporary_one_and_a_warning() -> None:
-    folder, warning = choose_folder(None, "")
-    other, _ = choose_folder(None, None)
+    folder, warning = choose_folder(None)
+    other, _ = choose_folder(None)
     try:
         assert folder != other
         assert folder.is_dir()

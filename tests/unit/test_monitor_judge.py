@@ -1,6 +1,7 @@
 """The judge: a published table, and what must hold of any row of outcomes."""
 
 import runpy
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,50 @@ def test_a_flip_is_told_exactly_when_the_state_changes(row: str) -> None:
     assert [flip.old for flip in flips] == states[:-1]
     assert states[-1] == track.state
     assert all(flip.old != flip.new and flip.since <= flip.at for flip in flips)
+
+
+@pytest.mark.parametrize(
+    ("row", "states", "since"),
+    [
+        ("p" + "w" * 100 + "fff", "up degraded down", [1, 2, 102]),  # down since the fails, not since the warnings
+        ("pfff" + "f" * 100 + "ww", "up down degraded", [1, 2, 105]),  # degraded since it answers again
+        ("p" + "u" * 60 + "p", "up unknown up", [1, 4, 62]),  # what nobody saw is not up
+        ("pfff" + "u" * 60 + "f", "up down unknown down", [1, 2, 7, 65]),
+        ("pfffpp", "up down up", [1, 2, 5]),
+        ("puuuff", "up unknown", [1, 4]),  # a fail after a blind spell is no "up"
+        ("puuufff", "up unknown down", [1, 4, 5]),
+        ("puuufp", "up unknown up", [1, 4, 6]),
+    ],
+)
+def test_a_state_began_where_its_own_row_began(row: str, states: str, since: list[int]) -> None:
+    _, flips = play_service(row, service(DOWN))
+    assert [flip.new.value for flip in flips] == states.split()
+    assert [flip.since for flip in flips] == since
+
+
+def test_what_another_check_decided_long_ago_does_not_reach_into_an_outage() -> None:
+    one = service(DOWN, SOFT)
+    track, flips = Track(since=0.0, watched_since=0.0), []
+    steps = [(DOWN, "p"), (SOFT, "pfff"), (DOWN, "fff"), (DOWN, "pp")]
+    at = 0.0
+    for check, letters in steps:
+        for letter in letters:
+            at += 1.0
+            track, flip = judge(track, one, check, outcome(letter), FOUND, at)
+            flips += [flip] if flip else []
+    assert [(flip.new, flip.since) for flip in flips] == [
+        (State.UP, 1.0),
+        (State.DEGRADED, 3.0),
+        (State.DOWN, 6.0),
+        (State.DEGRADED, 9.0),
+    ]
+
+
+@given(rows)
+def test_a_state_never_began_before_the_one_before_it_was_last_seen_to_begin(row: str) -> None:
+    _, flips = play_service(row, service(DOWN))
+    for before, after in pairwise(flips):
+        assert before.since <= after.since <= after.at
 
 
 def test_the_outage_began_with_its_first_miss() -> None:
