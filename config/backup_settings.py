@@ -253,7 +253,7 @@ class ClickhouseSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSettings:
-    """When the daemon takes backups: `schedule` is hourly, daily, weekly or five cron fields; `hour` is in UTC.
+    """When the daemon takes backups: `schedule` is off, hourly, daily, weekly or five cron fields; `hour` is in UTC.
 
     `max_bytes` 0 means that nobody said how much may be stored.
     """
@@ -267,14 +267,14 @@ class ScheduleSettings:
     def read(cls, env: Env) -> "ScheduleSettings":
         """This section from `env`; what cannot be used becomes a problem there."""
         schedule = env.text(
-            "BACKUP_SCHEDULE", default="daily", says="hourly, daily, weekly, or a cron line of five fields, in UTC."
+            "BACKUP_SCHEDULE", default="daily", says="off, hourly, daily, weekly, or a cron line of five fields, UTC."
         )
         if schedule.lower() in SCHEDULES:
             schedule = schedule.lower()
         elif len(schedule.split()) != 5:
             env.problem(
                 "BACKUP_SCHEDULE",
-                "is neither hourly, daily, weekly nor a cron line",
+                "is neither off, hourly, daily, weekly nor a cron line",
                 'write one of these words, or five fields such as "30 2 * * *"',
             )
             schedule = "daily"
@@ -296,7 +296,7 @@ class ScheduleSettings:
         )
 
 
-SCHEDULES = ("hourly", "daily", "weekly")
+SCHEDULES = ("off", "hourly", "daily", "weekly")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,7 +375,8 @@ def _address(
     env: Env, name: str, secure: bool | None, says: str = "The store's endpoint; any S3 will do."
 ) -> Address | None:
     """The endpoint in `name`, or None: not set, or a problem now."""
-    value = env.text(name, says=says)
+    secret = env.secret(name, says=says)  # somebody may have put a password into it
+    value = secret.reveal() if secret else None
     if value is None:
         return None
     try:
@@ -393,7 +394,8 @@ def _address(
 
 def _clickhouse_address(env: Env) -> Address | None:
     """CLICKHOUSE_URL, else CLICKHOUSE_HOST and CLICKHOUSE_PORT."""
-    url = env.text("CLICKHOUSE_URL", says="ClickHouse's HTTP address.")
+    secret = env.secret("CLICKHOUSE_URL", says="ClickHouse's HTTP address.")  # it may hold a password
+    url = secret.reveal() if secret else None
     host = env.text("CLICKHOUSE_HOST", says="ClickHouse's host, without CLICKHOUSE_URL.")
     port = env.whole("CLICKHOUSE_PORT", default=8123, least=1, most=65_535, says="Its HTTP port.")
     name, value = ("CLICKHOUSE_URL", url) if url else ("CLICKHOUSE_HOST", host)

@@ -27,6 +27,10 @@ class Cause(StrEnum):
     BAD_STATUS = "bad_status"
     BAD_ANSWER = "bad_answer"
     WRONG_SERVICE = "wrong_service"
+    # The backups told us.
+    STALE = "stale"
+    INCOMPLETE = "incomplete"
+    SHRUNKEN = "shrunken"
     # We worked it out over time.
     SLOW = "slow"
     INTERMITTENT = "intermittent"

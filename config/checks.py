@@ -179,6 +179,13 @@ class S3Params:
     region: str = "us-east-1"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupsParams:
+    """The restore points in our own store are as fresh as the schedule promises; `period` is its own, seconds."""
+
+    period: float = 86_400.0
+
+
 Params = (
     HttpParams
     | TcpParams
@@ -189,6 +196,7 @@ Params = (
     | RedisParams
     | ClickhouseParams
     | S3Params
+    | BackupsParams
 )
 
 PARAMS: Mapping[str, type[Params]] = {

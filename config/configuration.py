@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from config.backup_settings import ACCESS_KEYS, BackupSettings
 from config.env import ConfigError, Env, Read
 from config.secret import Secret
 from config.services import Discovery, survey
@@ -11,12 +12,16 @@ from config.settings import LogSettings, StateSettings, WatchSettings, WebSettin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """The sections of the daemon, what is watched, and each setting that was read, for `monitor config` to show."""
+    """The sections of the daemon, what is watched, and each setting that was read, for `monitor config` to show.
+
+    `backup` is None when nothing is backed up here: no database, no store, or BACKUP_SCHEDULE=off.
+    """
 
     watch: WatchSettings
     web: WebSettings
     state: StateSettings
     logs: LogSettings
+    backup: BackupSettings | None
     discovery: Discovery
     settings: tuple[Read, ...]
 
@@ -32,9 +37,23 @@ def load(environ: Mapping[str, str]) -> Configuration:
     env = Env(environ)
     watch, web = WatchSettings.read(env), WebSettings.read(env)
     state, logs = StateSettings.read(env), LogSettings.read(env)
+    backup = backups(env)
     settings = tuple(env.reads.values())
     note_what_is_not_built(env)
     discovery = survey(env, watch)
     if discovery.problems:
         raise ConfigError(discovery.problems)
-    return Configuration(watch=watch, web=web, state=state, logs=logs, discovery=discovery, settings=settings)
+    return Configuration(
+        watch=watch, web=web, state=state, logs=logs, backup=backup, discovery=discovery, settings=settings
+    )
+
+
+def backups(env: Env) -> BackupSettings | None:
+    """What the daemon backs up and where, or None with a note that says why it does not."""
+    if not any(map(env.is_set, ("DATABASE_URL", "BACKUP_DATABASE_URL", "CLICKHOUSE_URL", "CLICKHOUSE_HOST"))):
+        return None
+    if not env.is_set("BACKUP_DIR") and not (env.is_set("MINIO_ENDPOINT") and any(map(env.is_set, ACCESS_KEYS))):
+        env.note("no backups are taken: set MINIO_ENDPOINT with its keys (any S3), or BACKUP_DIR")
+        return None
+    settings = BackupSettings.read(env)
+    return None if settings.schedule.schedule == "off" else settings

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from config.causes import Cause
-from config.checks import PARAMS, ClickhouseParams, DnsParams, HttpParams, Limits, Params, S3Params
+from config.checks import PARAMS, BackupsParams, ClickhouseParams, DnsParams, HttpParams, Limits, Params, S3Params
 from config.secret import Secret
 from config.tables import Place, Report, build, slots_of, suggest
 from config.urls import FORMS, AddressError, parse_address
@@ -206,4 +206,6 @@ def address_of(params: Params) -> str:
         return params.url.partition("?")[0]
     if isinstance(params, DnsParams):
         return params.name
+    if isinstance(params, BackupsParams):
+        return "the store"
     return f"[{params.host}]:{params.port}" if ":" in params.host else f"{params.host}:{params.port}"

@@ -167,10 +167,6 @@ NOT_YET = {
     "PAGERDUTY_ROUTING_KEY": "PagerDuty routing key (Events API v2) for alerts.",
     "ALERT_COOLDOWN": "Minutes before the same service may be alerted about again.",
     "ALERT_ON_SUCCESS": "Whether a backup that went well is reported too.",
-    "BACKUP_SCHEDULE": "How often backups are taken: hourly, daily or weekly.",
-    "BACKUP_HOUR": "Hour of the day (UTC) for daily and weekly backups.",
-    "BACKUP_RETENTION_DAYS": "Days a backup is kept.",
-    "BACKUP_ON_STARTUP": "Whether a backup is taken at start.",
 }
 
 

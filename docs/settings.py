@@ -6,6 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from config.backup_settings import (
+    ClickhouseSettings,
+    PostgresSettings,
+    RetentionSettings,
+    ScheduleSettings,
+    SealSettings,
+    StoreSettings,
+)
 from config.causes import Cause
 from config.checks import PARAMS, Limits, Sign
 from config.endpoints import LIBPQ_OPTIONS
@@ -124,6 +132,12 @@ def settings_table() -> Iterator[str]:
         ("Web", WebSettings),
         ("State", StateSettings),
         ("Log", LogSettings),
+        ("Backups: when", ScheduleSettings),
+        ("Backups: where", StoreSettings),
+        ("Backups: how long", RetentionSettings),
+        ("Backups: sealed to whom", SealSettings),
+        ("Backups of PostgreSQL", PostgresSettings),
+        ("Backups of ClickHouse", ClickhouseSettings),
     ):
         env = Env({})
         section.read(env)

@@ -152,6 +152,24 @@ _RULES = (
         "latency_threshold.",
     ),
     Rule(
+        cause=Cause.STALE,
+        proof="what should be renewed by a schedule has not been",
+        says="{title} has not been renewed in time.",
+        remedy="See when and why the last run failed, and run it by hand.",
+    ),
+    Rule(
+        cause=Cause.INCOMPLETE,
+        proof="a part that was there before is missing",
+        says="{title} is incomplete.",
+        remedy="See which part failed and why, and run it again.",
+    ),
+    Rule(
+        cause=Cause.SHRUNKEN,
+        proof="it holds less than half of what it held before",
+        says="{title} holds far less than before.",
+        remedy="Find out what vanished before anything that still holds it is removed.",
+    ),
+    Rule(
         cause=Cause.INTERMITTENT,
         proof="it failed again and again among its last runs, never long enough to be down",
         says="{title} at {address} fails now and then.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from config.causes import Cause
 from config.checks import HttpParams, Sign
 from config.services import Check, Service
+from monitor.diagnose.backups import BACKUPS
 from monitor.diagnose.base import Diagnosis, Rule
 from monitor.diagnose.clickhouse import CLICKHOUSE
 from monitor.diagnose.dns import DNS
@@ -30,6 +31,7 @@ TABLES: Mapping[str, tuple[Rule, ...]] = {
     "redis": REDIS,
     "clickhouse": CLICKHOUSE,
     "s3": S3,
+    "backups": BACKUPS,
 }
 
 

@@ -17,7 +17,7 @@ TURN = 0.05
 PATIENCE = 0.5
 
 
-KINDS = ("http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse", "s3")
+KINDS = ("http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse", "s3", "backups")
 
 
 def _lazy(kind: str) -> Probe:

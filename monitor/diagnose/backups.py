@@ -1,0 +1,48 @@
+"""What the restore points in the store prove."""
+
+from config.causes import Cause
+from monitor.diagnose.base import Rule
+
+BACKUPS: tuple[Rule, ...] = (
+    Rule(
+        cause=Cause.DEPENDENCY,
+        precise=True,
+        signs=("store",),
+        proof="the store does not tell its restore points",
+        says="Whether the backups are fresh cannot be seen: the store cannot be read.",
+        remedy="Look at the store (MinIO) first; then at MINIO_ENDPOINT, its keys and BACKUP_BUCKET.",
+    ),
+    Rule(
+        cause=Cause.STALE,
+        precise=True,
+        signs=("none",),
+        proof="no good restore point in the store",
+        says="There is no good backup in the store.",
+        remedy="Take one now, and read what it says: python -m backup run. If backups were there yesterday, see "
+        "whether the bucket, BACKUP_PREFIX or BACKUP_SOURCE changed.",
+    ),
+    Rule(
+        cause=Cause.STALE,
+        signs=("overdue", "late"),
+        proof="the newest good backup is older than its schedule allows",
+        says="The newest good backup is older than its schedule allows.",
+        remedy="See the last run's error: python -m backup show latest, and the daemon's log. Take one now: "
+        "python -m backup run.",
+    ),
+    Rule(
+        cause=Cause.INCOMPLETE,
+        signs=("failed", "missing"),
+        proof="the newest restore point lacks a database that was backed up before, or whose dump failed",
+        says="The newest backup lacks a database: its dump failed, or it is gone.",
+        remedy="See why: python -m backup show latest names each artifact's error. A database removed on purpose stops "
+        "being missed after the next run.",
+    ),
+    Rule(
+        cause=Cause.SHRUNKEN,
+        signs=("shrunken",),
+        proof="the newest restore point holds less than half of what those before it held",
+        says="The newest backup holds less than half of what those before it held.",
+        remedy="Compare tables and rows: python -m backup show latest. If data was lost, keep the older points: raise "
+        "BACKUP_RETENTION_DAYS before you do anything else.",
+    ),
+)

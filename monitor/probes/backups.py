@@ -1,0 +1,50 @@
+"""Are the backups what they should be? Asks the store, by a child process: minio's memory goes back when it ends."""
+
+import asyncio
+import contextlib
+import json
+import sys
+
+from config.checks import BackupsParams
+from monitor.freshness import Row, judge_points
+from monitor.probes.base import Evidence, Outcome, ProbeContext, Sight, Verdict, clean
+
+LIST = (sys.executable, "-m", "backup", "list", "--json")
+
+
+async def probe(params: BackupsParams, *, timeout: float, context: ProbeContext) -> Outcome:
+    """Lists the restore points and judges their freshness. A store that cannot be read is unknown, not a failure."""
+    del context
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    process = await asyncio.create_subprocess_exec(
+        *LIST, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(timeout):
+            out, err = await process.communicate()
+    except TimeoutError:
+        return _unseen(f"the store did not tell its restore points within {timeout:g} s", loop.time() - began)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    latency = loop.time() - began
+    if process.returncode:
+        lines = err.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
+        return _unseen(lines[-1], latency)
+    try:
+        rows = [Row.read(row) for row in json.loads(out)["points"]]
+    except (ValueError, KeyError, TypeError) as error:
+        return _unseen(f"the list of restore points cannot be read: {type(error).__name__}", latency)
+    found = judge_points(rows, period=params.period)
+    return Outcome(
+        verdict=Verdict(found.grade),
+        latency=latency,
+        evidence=Evidence(sight=Sight.ANSWERED, text=clean(found.text), sign=found.sign),
+        facts={"points": str(len(rows))} | ({"newest": rows[0].id, "proof": rows[0].proof} if rows else {}),
+    )
+
+
+def _unseen(text: str, latency: float) -> Outcome:
+    evidence = Evidence(sight=Sight.ANSWERED, text=clean(text), sign="store")
+    return Outcome(verdict=Verdict.UNKNOWN, latency=latency, evidence=evidence)
