@@ -1,7 +1,7 @@
 """The current state as Prometheus metrics.
 
 Nothing is probed and nothing is counted here: a scrape renders what the board holds, so a service that is no longer
-watched has no series left. `python -m monitor.metrics` writes the table of docs/reference/metrics.md anew.
+watched has no series left. monitor/families.py names them.
 """
 
 import math
@@ -9,25 +9,43 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, ProcessCollector, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from config.services import Service
 from monitor.board import Board, CheckStatus, Histogram, ServiceStatus
+from monitor.families import (
+    BUILD,
+    CERTIFICATE,
+    CHECK_FAILED,
+    CHECK_INFO,
+    CHECK_INTERVAL,
+    CHECK_LAST_LATENCY,
+    CHECK_LAST_RUN,
+    CHECK_LATENCY,
+    CHECK_MISSED,
+    CHECK_RUNS,
+    CHECK_UNSEEN,
+    CHECK_UP,
+    CHECK_WARNED,
+    DROPPED,
+    FAMILIES,
+    HUNG,
+    LATENESS,
+    LOOP_TURN,
+    SERVICE_DEPENDENCY,
+    SERVICE_INFO,
+    SERVICE_PROBLEM,
+    SERVICE_SINCE,
+    SERVICE_STATE,
+    STANDBY,
+    STATE_FILE,
+    Family,
+)
 from monitor.judge import State
 from monitor.probes.base import Verdict
-
-
-class Family(NamedTuple):
-    """One metric's name, kind, labels and meaning, the same for the scrape and for the reference page."""
-
-    name: str
-    kind: Literal["gauge", "counter", "summary", "histogram", "info"]
-    labels: tuple[str, ...]
-    help: str
 
 
 class Total(NamedTuple):
@@ -40,126 +58,6 @@ class Total(NamedTuple):
 
 # A family, the values of its labels, and its value.
 Reading = tuple[Family, tuple[str, ...], float | Total]
-
-SERVICE = ("service",)
-CHECK = ("service", "check")
-
-SERVICE_INFO = Family(
-    "watchkeeper_service_info",
-    "info",
-    ("service", "kind", "title", "version"),
-    "A service that is watched; version is the one it last told of itself, or empty.",
-)
-SERVICE_DEPENDENCY = Family(
-    "watchkeeper_service_dependency_info",
-    "info",
-    ("service", "depends_on"),
-    "A service that this service needs, and that is watched too.",
-)
-SERVICE_STATE = Family(
-    "watchkeeper_service_state",
-    "gauge",
-    ("service", "state"),
-    "1 for the state the service is in, 0 for every other state.",
-)
-SERVICE_SINCE = Family(
-    "watchkeeper_service_state_since_timestamp_seconds",
-    "gauge",
-    SERVICE,
-    "When the state began; for an outage the time of its first miss, not of its confirmation.",
-)
-SERVICE_PROBLEM = Family(
-    "watchkeeper_service_problem_info",
-    "info",
-    ("service", "check", "cause"),
-    "What decided the state of a service that is degraded, down or unknown. No series while it is up.",
-)
-CHECK_INFO = Family(
-    "watchkeeper_check_info",
-    "info",
-    ("service", "check", "kind", "severity"),
-    "A check that is made; severity is what a confirmed miss makes of its service.",
-)
-CHECK_INTERVAL = Family(
-    "watchkeeper_check_interval_seconds", "gauge", CHECK, "Time between the starts of two scheduled runs."
-)
-CHECK_UP = Family(
-    "watchkeeper_check_up",
-    "gauge",
-    CHECK,
-    "1 when the newest run that could look passed or warned, 0 when it failed. No series before the first such run.",
-)
-CHECK_LAST_RUN = Family(
-    "watchkeeper_check_last_run_timestamp_seconds",
-    "gauge",
-    CHECK,
-    "When the newest run ended. No series before the first run.",
-)
-CHECK_LAST_LATENCY = Family(
-    "watchkeeper_check_last_latency_seconds",
-    "gauge",
-    CHECK,
-    "What the newest run took, from look-up to last byte. No series before the first run.",
-)
-CHECK_LATENCY = Family(
-    "watchkeeper_check_latency_seconds",
-    "summary",
-    CHECK,
-    "What runs took, from look-up to last byte, failed runs included. Sum and count, no quantiles.",
-)
-CHECK_RUNS = Family("watchkeeper_check_runs_total", "counter", CHECK, "Runs made, whatever they saw.")
-CHECK_FAILED = Family("watchkeeper_check_failed_runs_total", "counter", CHECK, "Runs that saw a failure.")
-CHECK_WARNED = Family("watchkeeper_check_warned_runs_total", "counter", CHECK, "Runs that saw a warning.")
-CHECK_UNSEEN = Family("watchkeeper_check_unseen_runs_total", "counter", CHECK, "Runs that could not look at all.")
-CHECK_MISSED = Family("watchkeeper_check_missed_runs_total", "counter", CHECK, "Runs that were due and not made.")
-CERTIFICATE = Family(
-    "watchkeeper_certificate_expiry_timestamp_seconds",
-    "gauge",
-    CHECK,
-    "When the certificate this check last saw expires. No series where no certificate was seen.",
-)
-BUILD = Family("watchkeeper_build_info", "info", ("version",), "The version of Watchkeeper that answers.")
-LATENESS = Family("watchkeeper_run_lateness_seconds", "histogram", (), "How long after they were due runs started.")
-LOOP_TURN = Family(
-    "watchkeeper_loop_last_turn_timestamp_seconds",
-    "gauge",
-    (),
-    "When the watch loop last turned; the time of start before its first turn.",
-)
-STATE_FILE = Family(
-    "watchkeeper_state_file_in_use",
-    "gauge",
-    (),
-    "1 when state is kept in its file, 0 when the daemon goes on in memory alone.",
-)
-STANDBY = Family(
-    "watchkeeper_standby", "gauge", (), "1 when another daemon holds the state folder and this one waits, else 0."
-)
-
-FAMILIES: tuple[Family, ...] = (
-    SERVICE_STATE,
-    SERVICE_SINCE,
-    SERVICE_PROBLEM,
-    SERVICE_INFO,
-    SERVICE_DEPENDENCY,
-    CHECK_UP,
-    CHECK_LAST_RUN,
-    CHECK_LAST_LATENCY,
-    CHECK_LATENCY,
-    CHECK_RUNS,
-    CHECK_FAILED,
-    CHECK_WARNED,
-    CHECK_UNSEEN,
-    CHECK_MISSED,
-    CHECK_INTERVAL,
-    CHECK_INFO,
-    CERTIFICATE,
-    LOOP_TURN,
-    LATENESS,
-    STATE_FILE,
-    STANDBY,
-    BUILD,
-)
 
 
 class CheckRow(NamedTuple):
@@ -239,6 +137,8 @@ class Collector:
                 (LOOP_TURN, (), max(board.started_at, board.loop_alive_at)),
                 (LATENESS, (), _histogram(board.lateness)),
                 (STATE_FILE, (), board.state_problem is None),
+                (DROPPED, (), board.outcomes_dropped),
+                (HUNG, (), board.probes_hung),
                 (STANDBY, (), board.standby),
             ],
         )
@@ -345,26 +245,3 @@ def _check_samples(row: CheckRow) -> Iterator[Reading]:
     ):
         if value is not None:
             yield family, labels, value
-
-
-def reference_table() -> str:
-    """Gives the table of docs/reference/metrics.md."""
-    rows = (f"| `{f.name}` | {f.kind} | {', '.join(f.labels) or '-'} | {f.help} |\n" for f in FAMILIES)
-    return "| metric | type | labels | meaning |\n|---|---|---|---|\n" + "".join(rows)
-
-
-def with_table(page: str) -> str:
-    """Given the text of docs/reference/metrics.md, gives it with its table written anew.
-
-    Raises ValueError when the two marks that enclose the table are not there.
-    """
-    before, begin, rest = page.partition("<!-- table -->\n")
-    _, end, after = rest.partition("<!-- end of table -->\n")
-    if not begin or not end:
-        raise ValueError("the page lacks its marks: <!-- table --> and <!-- end of table -->")
-    return before + begin + reference_table() + end + after
-
-
-if __name__ == "__main__":
-    PAGE = Path(__file__).parent.parent / "docs" / "reference" / "metrics.md"
-    PAGE.write_text(with_table(PAGE.read_text()))

@@ -14,9 +14,6 @@ from demo.contract import Contract
 from demo.daemon import Daemon
 from demo.ports import free_port
 from demo.process import Keeper
-from monitor.metrics import with_table
-
-ROOT = Path(__file__).parents[2]
 
 
 def program(name: str) -> str:
@@ -115,8 +112,3 @@ def ask(port: int, query: str, wanted: str) -> bool:
             return True
         time.sleep(0.3)
     return False
-
-
-def test_the_reference_page_is_what_the_code_exports() -> None:
-    page = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
-    assert with_table(page) == page, "run: python -m monitor.metrics"
