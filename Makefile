@@ -13,7 +13,7 @@ help:
 	@echo 'make venv          only the virtual environment that the others use'
 	@echo 'make demo-litellm  also install the real LiteLLM (about 750 MB) for the demo and the tests'
 
-venv: $(VENV)/.installed .venv-clickhouse/.installed
+venv: $(VENV)/.installed
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -36,10 +36,10 @@ demo-litellm: .venv-litellm/.installed
 	.venv-litellm/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/litellm.txt
 	@touch $@
 
-demo: venv
+demo: venv .venv-clickhouse/.installed
 	$(BIN)/python -m demo $(ARGS)
 
-test: venv
+test: venv .venv-clickhouse/.installed
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: venv
