@@ -22,7 +22,8 @@ LOOKS_LIKE_AN_ADDRESS = re.compile(r"[A-Z0-9_]+_(?:URL|URI|HOST|ENDPOINT)(?:__[A
 class Instance:
     """One known service that is set. `values` are what the preset's placeholders stand for.
 
-    `sources` pairs each variable it was found from with what it holds, fit to be shown.
+    `sources` pairs each variable it was found from with what it holds, fit to be shown. `names` says for `setting` (the
+    address) and for each companion which variable holds it, or would: what the preset's words are filled with.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Instance:
     address: Address
     values: Mapping[str, object]
     sources: tuple[tuple[str, str], ...]
+    names: Mapping[str, str]
 
 
 class Variables:
@@ -88,7 +90,7 @@ def _instance(env: Env, variables: Variables, kind: str, preset: Preset, suffix:
             env.note(f"{given} is set but empty, so {name} is not watched")
         return None
     variable, text = spelled
-    companions, sources = _companions(env, variables, preset, suffix)
+    companions, found = _companions(env, variables, preset, suffix)
     try:
         endpoint = read_endpoint(text, preset, companions)
     except AddressError as error:
@@ -106,7 +108,8 @@ def _instance(env: Env, variables: Variables, kind: str, preset: Preset, suffix:
         suffix=suffix,
         address=address,
         values=endpoint.values,
-        sources=((variable, address.url), *sources),
+        sources=((variable, address.url), *((name, shown) for name, shown in found.values())),
+        names=_names(variables, preset, suffix, companions, found, (variable, endpoint.values)),
     )
 
 
@@ -156,10 +159,10 @@ def _host_and_port(
 
 def _companions(
     env: Env, variables: Variables, preset: Preset, suffix: str
-) -> tuple[dict[str, object], list[tuple[str, str]]]:
-    """What goes with the address, and from which variables it came."""
+) -> tuple[dict[str, object], dict[str, tuple[str, str]]]:
+    """What goes with the address; and for each that is set, its variable and what it holds, fit to be shown."""
     values: dict[str, object] = {}
-    sources = []
+    found: dict[str, tuple[str, str]] = {}
     for key, companion in preset.companions.items():
         names = [variables.name(base, suffix) for base in companion.variables]
         if suffix and companion.inherited:
@@ -167,11 +170,35 @@ def _companions(
         for name in names:
             if env.is_set(name):
                 values[key] = _read(env, name, companion)
-                sources.append((name, "***" if companion.kind == "secret" else str(values[key])))
+                found[key] = (name, "***" if companion.kind == "secret" else str(values[key]))
                 break
         if values.get(key) is None:
             values[key] = None if suffix else companion.default
-    return values, sources
+    return values, found
+
+
+def _names(
+    variables: Variables,
+    preset: Preset,
+    suffix: str,
+    given: Mapping[str, object],
+    found: Mapping[str, tuple[str, str]],
+    address: tuple[str, Mapping[str, object]],
+) -> dict[str, str]:
+    """Which variable holds the address, and which each companion; for one that is nowhere set, which one would.
+
+    `given` and `found` are _companions'; `address` is the address' variable and the values that stand in the end.
+    """
+    variable, values = address
+    names = {"setting": variable}
+    for key, companion in preset.companions.items():
+        if key in found and values.get(key) in (None, given[key]):
+            names[key] = found[key][0]
+        elif values.get(key) not in (None, companion.default):
+            names[key] = variable  # the address itself says it, and wins
+        else:
+            names[key] = variables.name(companion.variables[0], suffix)
+    return names
 
 
 def _read(env: Env, name: str, companion: Companion) -> object:

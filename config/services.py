@@ -1,5 +1,6 @@
 """Presets × environment × WATCH_FILE → the services that are watched."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -131,6 +132,8 @@ def _fill(instance: Instance, preset: Preset) -> Table:
         ):
             check = expand({key: item for key, item in table.items() if key != "requires"}, instance.values.get)
             if isinstance(check, dict):
+                signs = [sign | {"says": _named(sign.get("says", ""), instance)} for sign in check.get("signs", [])]
+                check = {**check, "signs": signs} if signs else check
                 checks[name] = _with_user(check, instance) if preset.reads == "http" else check
     if instance.address.scheme == "https":
         checks["certificate"] = {
@@ -140,7 +143,13 @@ def _fill(instance: Instance, preset: Preset) -> Table:
             "interval": 3600.0,
         }
     title = f"{preset.title} ({instance.suffix})" if instance.suffix else preset.title
-    return {"title": title, "address": instance.address.url, "checks": checks, "remedies": preset.remedies}
+    remedies = {cause: _named(text, instance) for cause, text in preset.remedies.items()}
+    return {"title": title, "address": instance.address.url, "checks": checks, "remedies": remedies}
+
+
+def _named(text: str, instance: Instance) -> str:
+    """A preset's words with {setting}, and {name} of a companion, filled with the variables people have set."""
+    return re.sub(r"\{(\w+)\}", lambda match: instance.names.get(match[1], match[0]), text)
 
 
 def _with_user(check: dict[str, object], instance: Instance) -> dict[str, object]:

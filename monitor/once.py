@@ -1,26 +1,28 @@
 """One round now, judged by itself: what `python -m monitor check` shows."""
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib.metadata import version
 
-from config.services import Service
+from config.services import Check, Service
 from monitor.board import Board, CheckStatus, ServiceStatus
 from monitor.diagnose.table import diagnose
 from monitor.judge import State, Track, judge
-from monitor.probes.base import ProbeContext
+from monitor.probes.base import Outcome, ProbeContext
 from monitor.probes.table import load, run_check
-from monitor.vantage import look
+from monitor.vantage import WAITED_IN_VAIN, look
 
 AT_ONCE = 256
 
 
-async def look_once(services: Iterable[Service], *, instance: str) -> Board:
+async def look_once(services: Iterable[Service], *, instance: str, longest: float = math.inf) -> Board:
     """Runs every check of `services` once, side by side, and gives the board that follows from this round alone.
 
-    With no second look, one miss is enough: thresholds of one, and no start period.
+    With no second look, one miss is enough: thresholds of one, and no start period. No check is given more than
+    `longest` seconds, whatever its own timeout; where that cut it short, the evidence says so.
     """
     board = Board(instance=instance, version=version("watchkeeper"), started_at=time.time())
     context, gate = ProbeContext(), asyncio.Semaphore(AT_ONCE)
@@ -29,7 +31,8 @@ async def look_once(services: Iterable[Service], *, instance: str) -> Board:
 
     async def look_at(status: ServiceStatus, one: CheckStatus) -> None:
         async with gate:
-            outcome = look(await run_check(one.check, context), 0.0)
+            outcome = await run_check(one.check, context, timeout=min(one.check.timeout, longest))
+        outcome = cut_short(look(outcome, 0.0), one.check, longest)
         one.outcome, one.ran_at = outcome, time.time()
         one.diagnosis = diagnose(status.service, one.check, outcome)
         one.runs[outcome.verdict] += 1
@@ -46,6 +49,14 @@ async def look_once(services: Iterable[Service], *, instance: str) -> Board:
             for one in statuses.values() if not service.paused else ():
                 group.create_task(look_at(status, one))
     return board
+
+
+def cut_short(outcome: Outcome, check: Check, longest: float) -> Outcome:
+    """The outcome, which says how long the watch would have waited when it was not given that long."""
+    if check.timeout <= longest or outcome.evidence.sight not in WAITED_IN_VAIN:
+        return outcome
+    text = f"{outcome.evidence.text}; the watch itself waits {check.timeout:g} s"
+    return replace(outcome, evidence=replace(outcome.evidence, text=text))
 
 
 def hasty(service: Service) -> Service:

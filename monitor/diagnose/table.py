@@ -64,9 +64,9 @@ def _sign(check: Check, outcome: Outcome) -> Sign | None:
 
 def _diagnosis(service: Service, outcome: Outcome | None, rule: Rule, says: str = "") -> Diagnosis:
     code = outcome.evidence.code if outcome else ""
-    sentence = _say(says, service) if says.strip(". ") else _fill(rule.says, service, code)
+    sentence = _say(says, service) if says.strip(". ") else _fill(rule.says, service, rule.cause, code)
     own = "" if rule.precise else service.remedies.get(rule.cause, "")
-    return Diagnosis(cause=rule.cause, sentence=sentence, remedy=own or _fill(rule.remedy, service, code))
+    return Diagnosis(cause=rule.cause, sentence=sentence, remedy=own or _fill(rule.remedy, service, rule.cause, code))
 
 
 def _say(says: str, service: Service) -> str:
@@ -80,16 +80,29 @@ def _say(says: str, service: Service) -> str:
     )
 
 
+_ADDRESS = re.compile(r"[A-Z0-9_]*(URL|URI|HOST|PORT|ENDPOINT)(__.*)?", re.IGNORECASE)
+# For these a key, a password or a name beside the address may be what is wrong.
+_NOT_THE_ADDRESS = frozenset({Cause.AUTH, Cause.NOT_FOUND, Cause.READONLY, Cause.PROBE_FAULT})
+
+
+def _setting(service: Service, cause: Cause) -> str:
+    """The variables to look at: those that say where the service is, unless the cause may lie in what goes with it."""
+    names = service.variables
+    if cause not in _NOT_THE_ADDRESS:
+        names = tuple(name for name in names if _ADDRESS.fullmatch(name)) or names
+    return " or ".join(names) or "WATCH_FILE"
+
+
 _PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting)\}")
 
 
-def _fill(template: str, service: Service, code: str) -> str:
+def _fill(template: str, service: Service, cause: Cause, code: str) -> str:
     """Fills the places of a rule's text; "({code})" vanishes when there is no code."""
     values = {
         "title": service.title,
         "address": service.address,
         "code": code,
-        "setting": " or ".join(service.variables) or "WATCH_FILE",
+        "setting": _setting(service, cause),
     }
 
     def value(match: re.Match[str]) -> str:

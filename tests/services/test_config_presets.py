@@ -39,6 +39,8 @@ FAULTS = [
     ("langfuse-worker", None, "redis_down", dict.fromkeys(("health", "ready"), ("fail", Cause.DEPENDENCY))),
     ("langfuse-worker", None, "queue_stuck", {"health": ("fail", Cause.CAPACITY)}),
     ("langfuse-worker", None, "shutting_down", {"ready": ("fail", Cause.STOPPING)}),
+    ("langfuse-worker", None, "propagation_stuck", {"ready": ("fail", Cause.CAPACITY)}),
+    ("langfuse-worker", "4.14.0", "propagation_stuck", {}),
     ("open-webui", None, "startup", {"ready": ("fail", Cause.STARTING)}),
     ("open-webui", None, "db_down", {"ready": ("fail", Cause.DEPENDENCY)}),
     ("open-webui", None, "redis_down", {"ready": ("fail", Cause.DEPENDENCY)}),

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config.causes import Cause
 from config.checks import ClickhouseParams, GrpcParams, HttpParams, PostgresParams, RedisParams, S3Params, TlsParams
 from config.configuration import load
 from config.env import ConfigError
+from config.presets import presets
 from config.secret import Secret
 from config.services import Discovery, Service, discover
 
@@ -496,3 +498,47 @@ def told(environ: Mapping[str, str]) -> str:
         return repr(load(environ))
     except ConfigError as error:
         return f"{error} {error!r} {error.problems!r}"
+
+
+def test_words_name_the_variable_that_was_set() -> None:
+    services = found(
+        {
+            "DATABASE_URL__LANGFUSE": "postgresql://u:p@db/langfuse",
+            "LITELLM_URL__EU": "http://litellm-eu",
+            "LITELLM_MASTER_KEY__EU": "sk-1",
+            "QDRANT_HOST": "qdrant",
+            "MINIO_ENDPOINT": "minio:9000",
+            "MINIO_ROOT_USER": "root",
+            "MINIO_ROOT_PASSWORD": "p",
+        }
+    )
+    assert "in DATABASE_URL__LANGFUSE are refused" in services["postgres-langfuse"].remedies[Cause.AUTH]
+    assert "into LITELLM_MASTER_KEY__EU here" in services["litellm-eu"].remedies[Cause.AUTH]
+    assert "answers at QDRANT_HOST." in services["qdrant"].remedies[Cause.WRONG_SERVICE]
+    assert "MINIO_ROOT_USER" in services["minio"].remedies[Cause.AUTH]
+    assert "in BACKUP_BUCKET." in services["minio"].remedies[Cause.NOT_FOUND]
+    sign = next(sign for sign in params(services["litellm-eu"], "models").signs if sign.name == "key_refused")
+    assert sign.says == "LiteLLM refuses the key in LITELLM_MASTER_KEY__EU"
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"REDIS_URL": "redis://:a@h"}, "REDIS_URL"),
+        ({"REDIS_URL": "redis://:a@h", "REDIS_PASSWORD": "b"}, "REDIS_URL"),  # what the address says wins
+        ({"REDIS_URL": "redis://h", "REDIS_PASSWORD": "b"}, "REDIS_PASSWORD"),
+        ({"REDIS_URL": "redis://h"}, "REDIS_PASSWORD"),
+        ({"REDIS_URL__B": "redis://h"}, "REDIS_PASSWORD__B"),
+    ],
+)
+def test_a_password_is_looked_for_where_it_stands(variables: dict[str, str], named: str) -> None:
+    (service,) = found(variables).values()
+    assert f"to {named} again" in service.remedies[Cause.AUTH]
+
+
+def test_every_place_in_a_presets_words_is_known() -> None:
+    for name, preset in presets().items():
+        signs = [sign for check in preset.checks.values() for sign in check.get("signs", [])]  # type: ignore[attr-defined]  # a TOML list
+        for words in (*preset.remedies.values(), *(sign.get("says", "") for sign in signs)):
+            places = {field for _, field, _, _ in string.Formatter().parse(words) if field is not None}
+            assert places <= {"setting", *preset.companions}, f"{name}: {words}"

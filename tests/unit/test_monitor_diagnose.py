@@ -14,7 +14,6 @@ from monitor.diagnose.general import GENERAL
 from monitor.diagnose.table import TABLES, diagnose, explain
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
 
-
 A, G, T, R = Sight.ANSWERED, Sight.GARBLED, Sight.TLS, Sight.RESET
 
 # kind, sight, code, sign, text → cause
@@ -254,6 +253,13 @@ def test_the_remedy_names_the_variable_to_look_at() -> None:
     two = service(variables=("REDIS_HOST", "REDIS_PORT"))
     assert "REDIS_HOST or REDIS_PORT" in found("redis", outcome(Sight.REFUSED), two).remedy
     assert "WATCH_FILE" in found("redis", outcome(Sight.REFUSED), service(variables=())).remedy
+
+
+def test_a_key_is_looked_at_only_for_what_a_key_can_cause() -> None:
+    keyed = service(variables=("SHOP_URL__EU", "SHOP_KEY__EU"))
+    assert "port in SHOP_URL__EU with" in found("http", outcome(Sight.REFUSED), keyed).remedy
+    assert "SHOP_URL__EU or SHOP_KEY__EU" in found("http", outcome(A, code="401", sign="status"), keyed).remedy
+    assert "SHOP_KEY" in found("http", outcome(Sight.REFUSED), service(variables=("SHOP_KEY",))).remedy
 
 
 def test_a_railway_reference_in_a_remedy_is_left_as_it_is() -> None:
