@@ -57,6 +57,16 @@ def run() -> None:
 def check(
     services: Annotated[list[str] | None, typer.Argument(help="Only these, by name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.05,
+            max=600,
+            metavar="SECONDS",
+            help="Wait this long for one answer at most. Less than PROBE_TIMEOUT, so that a look at a service that "
+            "hangs is over soon; to be sure of one that is only slow, give more.",
+        ),
+    ] = 3.0,
 ) -> None:
     """Look at everything once, now. Exit code 0: all up; 1: something is not; 2: the configuration cannot be used."""
     configuration = configured()
@@ -70,7 +80,7 @@ def check(
         if unknown := [name for name in services if name not in known]:
             fail([f"{name}: no such service; there are {', '.join(sorted(known))}" for name in unknown])
         chosen = tuple(service for service in chosen if service.name in services)
-    board = in_loop(look_once(chosen, instance=configuration.watch.instance))
+    board = in_loop(look_once(chosen, instance=configuration.watch.instance, longest=timeout))
     if as_json:
         typer.echo(json.dumps({"services": services_document(board)}, indent=2))
     else:
