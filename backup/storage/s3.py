@@ -37,6 +37,8 @@ PATIENCE = 120.0
 # Seconds to connect or to hand over one block, and between two blocks of an answer.
 TIMEOUT = urllib3.Timeout(connect=15.0, read=60.0)
 CONNECTIONS = 16
+# The least part minio-py takes; what is no longer than a part goes in one PUT.
+SINGLE_PUT = 5 * 1024 * 1024
 CODE = re.compile(rb"<Code>\s*([\w.]{1,64})\s*</Code>")
 PRESIGNED_FOR = timedelta(minutes=15)
 
@@ -108,7 +110,12 @@ class S3Storage:
         self._retry(
             f"write {key}",
             lambda: self._client.put_object(
-                bucket_name=self.bucket, object_name=name, data=BytesIO(body), length=len(body)
+                bucket_name=self.bucket,
+                object_name=name,
+                data=BytesIO(body),
+                length=len(body),
+                # Left to itself it makes a multipart upload, with all it can leave behind, of more than 5 MiB.
+                part_size=max(len(body), SINGLE_PUT),
             ),
         )
 
