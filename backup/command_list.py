@@ -9,6 +9,7 @@ import typer
 
 from backup.catalog import Catalog, Point
 from backup.errors import BackupError
+from backup.layout import begun_at
 from backup.lease import Lease
 from backup.manifest import Artifact
 from backup.owner import Owner
@@ -24,7 +25,9 @@ def list_command(storage: Storage, source: str, rules: RetentionSettings, *, as_
     points, verdicts, now = catalog.points(), plan(catalog, rules), storage.now()
     rows = [_row(point, catalog.proof(point.id), verdicts, now) for point in points]
     if as_json:
-        typer.echo(json.dumps({"source": source, "standstill": verdicts.standstill, "points": rows}, indent=1))
+        unfinished = [{"id": name, "age_seconds": _age_of(begun_at(name), now)} for name in catalog.unfinished()]
+        document = {"source": source, "standstill": verdicts.standstill, "points": rows, "unfinished": unfinished}
+        typer.echo(json.dumps(document, indent=1))
         return
     if not rows:
         typer.echo(f"no restore point of {source} at {storage.address}; take one: python -m backup run")
@@ -135,7 +138,7 @@ def _row(point: Point, proof: dict[str, object], verdicts: Plan, now: datetime) 
     return {
         "id": point.id,
         "created_at": point.manifest.created_at if point.manifest else "",
-        "age_seconds": round(max(timedelta(), now - point.begun_at).total_seconds()),
+        "age_seconds": _age_of(point.begun_at, now),
         "plain_bytes": sum(one.plain_bytes for one in point.whole()),
         "stored_bytes": sum(one.stored_bytes for one in point.whole()),
         "whole": [one.label for one in point.whole()],
@@ -146,6 +149,11 @@ def _row(point: Point, proof: dict[str, object], verdicts: Plan, now: datetime) 
         "keep": verdict.keep,
         "reason": verdict.reason,
     }
+
+
+def _age_of(begun: datetime, now: datetime) -> int:
+    """Seconds since a run began, by the store's clock."""
+    return round(max(timedelta(), now - begun).total_seconds())
 
 
 def _level(point: Point, proof: dict[str, object]) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
@@ -70,11 +71,12 @@ def check(
 ) -> None:
     """Look at everything once, now. Exit code 0: all up; 1: something is not; 2: the configuration cannot be used."""
     configuration = configured()
+    from monitor.backups import with_backups
     from monitor.once import all_up, look_once
     from monitor.terminal import check_table
     from monitor.web.api import services_document
 
-    chosen = configuration.discovery.services
+    chosen = with_backups(configuration.discovery.services, configuration.backup, time.time())
     if services:
         known = {service.name for service in chosen}
         if unknown := [name for name in services if name not in known]:
@@ -104,6 +106,14 @@ def configured() -> Configuration:
         configuration = load(os.environ)
     except ConfigError as error:
         fail([str(problem) for problem in error.problems])
+    if configuration.backup:
+        from monitor.schedule import trigger_of
+
+        schedule = configuration.backup.schedule
+        try:
+            trigger_of(schedule.schedule, schedule.hour)
+        except ValueError as error:
+            fail([f"BACKUP_SCHEDULE: {error}"])
     mask(configuration.secrets)
     configure(stream=sys.stderr, json=configuration.logs.json, level=configuration.logs.level)
     return configuration

@@ -6,6 +6,7 @@ Only `watch` writes it, on the event loop; readers on the loop see whole values.
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from config.services import Check, Service
 from monitor.diagnose.base import Diagnosis
@@ -80,6 +81,23 @@ class Histogram:
 
 
 @dataclass(slots=True, kw_only=True)
+class BackupStatus:
+    """How the daemon's own backup runs go. `progress` is the newest line of a run under way, `last` how the last ended.
+
+    `runs` and `failed_runs` count since the start of the daemon.
+    """
+
+    schedule: str
+    running: bool = False
+    started_at: float | None = None
+    progress: dict[str, Any] = field(default_factory=dict)
+    last_success_at: float | None = None
+    last: dict[str, Any] = field(default_factory=dict)
+    runs: int = 0
+    failed_runs: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
 class Board:
     """Every service's newest, and how the daemon itself fares.
 
@@ -98,5 +116,6 @@ class Board:
     lateness: Histogram = field(default_factory=Histogram)
     state_problem: str | None = None
     standby: bool = False
+    backup: BackupStatus | None = None
     outcomes_dropped: int = 0
     probes_hung: int = 0

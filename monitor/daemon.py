@@ -13,13 +13,15 @@ from pathlib import Path
 import structlog
 
 from config.configuration import Configuration
-from config.services import Check
+from config.services import Check, Service
+from monitor.backups import SCHEMA as BACKUP_RUNS
+from monitor.backups import Backups, with_backups
 from monitor.board import Board
 from monitor.facts import Facts, load_facts
 from monitor.folder import FolderLock, choose_folder
 from monitor.history import load_tracks
 from monitor.jobs import Jobs
-from monitor.judge import Flip
+from monitor.judge import Flip, State
 from monitor.probes.base import Outcome, ProbeContext
 from monitor.probes.table import load, run_check
 from monitor.recorder import SCHEMAS, Recorder
@@ -38,6 +40,7 @@ CONFIRM_TIMEOUT = 5.0  # seconds a second look may take
 STANDS_STILL = 3.0  # intervals of the quickest check without any check's end, beyond which /healthz says so
 STARTING = 60.0  # seconds that opening the state may take
 LAST_WORDS = 1.0  # seconds for writing what was seen last, when told to stop
+BUSY_WITH_BACKUPS = ("postgres", "clickhouse", "minio")
 BEAT = 1.0  # seconds between two signs of life to the watchdog
 SPARE_FILES = 128  # file descriptors that are not for probes
 
@@ -52,6 +55,7 @@ class Daemon:
         self._watch: Watch | None = None
         self._state: StateFile | None = None
         self._recorder: Recorder | None = None
+        self._backups: Backups | None = None
         self._context = ProbeContext()
         self._began = 0.0
 
@@ -88,6 +92,7 @@ class Daemon:
             healthy=self._healthy,
             check_now=self._check_now,
             bars=self._bars,
+            backup_now=self._backup_now,
             api_token=web.api_token,
             metrics_token=web.metrics_token,
             wall=self._wall,
@@ -96,10 +101,13 @@ class Daemon:
 
     async def _keep_watch(self, port: int) -> None:
         """Owns the folder, then watches until cancelled; leaves everything written."""
-        settings, services = self._configuration.watch, self._configuration.discovery.services
+        settings, backup = self._configuration.watch, self._configuration.backup
+        services = with_backups(self._configuration.discovery.services, backup, self._wall())
         async with contextlib.AsyncExitStack() as stack:
             folder = await stack.enter_async_context(self._own_folder())
-            state = await StateFile.open(folder, schemas=SCHEMAS, clock=self._wall, on_notice=self._turned)
+            state = await StateFile.open(
+                folder, schemas=(*SCHEMAS, BACKUP_RUNS), clock=self._wall, on_notice=self._turned
+            )
             stack.push_async_callback(state.close)
             self._state = state
             known = Facts(await state.read(load_facts))
@@ -123,11 +131,15 @@ class Daemon:
                 confirm_timeout=min(CONFIRM_TIMEOUT, settings.probe_timeout),
                 most=room_for_probes(),
                 tell=tell,
+                quiet=self._quiet,
             )
             for name, status in self._board.services.items():
                 status.facts.update({fact.name: fact.value for fact in known.of(name).values()})
             calendar = Calendar(self._wall)
             Jobs(state, wall=self._wall).enter(calendar)
+            if backup:
+                self._backups = Backups(backup, board=self._board, state=state, wall=self._wall)
+                self._backups.enter(calendar)
             self._watch = watch
             self._board.newest_outcome = asyncio.get_running_loop().time()
             log.info("watching", services=len(services), port=port, state=str(state.path))
@@ -135,6 +147,8 @@ class Daemon:
                 group.create_task(recorder.run(), name="recorder")
                 group.create_task(calendar.run(), name="calendar")
                 group.create_task(watch.run(), name="watch")
+                if self._backups:
+                    group.create_task(self._backups.run(), name="backups")
 
     @contextlib.asynccontextmanager
     async def _own_folder(self) -> AsyncIterator[Path]:
@@ -173,6 +187,10 @@ class Daemon:
         finally:
             watchdog.stop()
 
+    def _quiet(self, service: Service) -> bool:
+        """Whether a slow answer of `service` is our own doing: a backup reads from it, or writes to it, just now."""
+        return bool(self._board.backup and self._board.backup.running and service.kind in BUSY_WITH_BACKUPS)
+
     def _turned(self, notice: Notice) -> None:
         """The state file failed, or is back."""
         self._board.state_problem = notice.problem
@@ -197,6 +215,9 @@ class Daemon:
         if self._watch:
             await self._watch.check_now()
 
+    def _backup_now(self) -> bool:
+        return self._backups is not None and self._backups.ask("somebody asked for it")
+
     async def _bars(self) -> Mapping[str, Sequence[Bar]]:
         if self._state is None:
             return {}
@@ -215,16 +236,16 @@ async def last_words(recorder: Recorder) -> None:
 
 
 def tell(flip: Flip) -> None:
-    """Says a flip in one line that people can read, with its parts as keys."""
-    log.warning(
+    """Says a flip in one line that people can read, with its parts as keys; good news is no warning."""
+    parts = {"cause": flip.cause and flip.cause.value, "evidence": flip.evidence, "remedy": flip.remedy}
+    say = log.info if flip.new == State.UP else log.warning
+    say(
         "flip",
         says=flip_line(flip),
         service=flip.service,
         old=flip.old.value,
         new=flip.new.value,
-        cause=flip.cause.value if flip.cause else None,
-        evidence=flip.evidence or None,
-        remedy=flip.remedy or None,
+        **{name: part for name, part in parts.items() if part},
     )
 
 

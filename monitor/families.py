@@ -116,6 +116,32 @@ STANDBY = Family(
     "watchkeeper_standby", "gauge", (), "1 when another daemon holds the state folder and this one waits, else 0."
 )
 
+BACKUP_SUCCESS = Family(
+    "watchkeeper_backup_last_success_timestamp_seconds",
+    "gauge",
+    (),
+    "When the newest backup run of this daemon that succeeded ended. No series before the first.",
+)
+BACKUP_RUNNING = Family("watchkeeper_backup_running", "gauge", (), "1 while a backup run is under way.")
+BACKUP_RUNS = Family("watchkeeper_backup_runs_total", "counter", (), "Backup runs that ended.")
+BACKUP_FAILED = Family("watchkeeper_backup_failed_runs_total", "counter", (), "Backup runs that ended with an error.")
+BACKUP_DURATION = Family(
+    "watchkeeper_backup_last_run_duration_seconds", "gauge", (), "How long the newest backup run took."
+)
+BACKUP_SIZE = Family("watchkeeper_backup_last_run_stored_bytes", "gauge", (), "Bytes the newest backup run stored.")
+BACKUP_POINTS = Family(
+    "watchkeeper_backup_restore_points", "gauge", (), "Restore points of our own source in the store, when last looked."
+)
+BACKUP_PROOF = Family(
+    "watchkeeper_backup_newest_point_info",
+    "info",
+    ("point", "proof"),
+    "The newest restore point in the store, and how far it has been shown to be good.",
+)
+BACKUP_ERROR = Family(
+    "watchkeeper_backup_last_error_info", "info", ("exit_code",), "The newest backup run failed with this exit code."
+)
+
 FAMILIES: tuple[Family, ...] = (
     SERVICE_STATE,
     SERVICE_SINCE,
@@ -140,5 +166,14 @@ FAMILIES: tuple[Family, ...] = (
     DROPPED,
     HUNG,
     STANDBY,
+    BACKUP_SUCCESS,
+    BACKUP_RUNNING,
+    BACKUP_RUNS,
+    BACKUP_FAILED,
+    BACKUP_DURATION,
+    BACKUP_SIZE,
+    BACKUP_ERROR,
+    BACKUP_POINTS,
+    BACKUP_PROOF,
     BUILD,
 )

@@ -17,6 +17,15 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from config.services import Service
 from monitor.board import Board, CheckStatus, Histogram, ServiceStatus
 from monitor.families import (
+    BACKUP_DURATION,
+    BACKUP_ERROR,
+    BACKUP_FAILED,
+    BACKUP_POINTS,
+    BACKUP_PROOF,
+    BACKUP_RUNNING,
+    BACKUP_RUNS,
+    BACKUP_SIZE,
+    BACKUP_SUCCESS,
     BUILD,
     CERTIFICATE,
     CHECK_FAILED,
@@ -140,6 +149,7 @@ class Collector:
                 (DROPPED, (), board.outcomes_dropped),
                 (HUNG, (), board.probes_hung),
                 (STANDBY, (), board.standby),
+                *_backup_samples(board),
             ],
         )
 
@@ -158,6 +168,28 @@ def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
 def _histogram(values: Histogram) -> Total:
     running = tuple(accumulate(values.counts))
     return Total(running[-1], values.sum, tuple(zip((*values.bounds, math.inf), running, strict=True)))
+
+
+def _backup_samples(board: Board) -> Iterator[Reading]:
+    """The daemon's own backup runs, and what their check last saw in the store; nothing where none are taken."""
+    status = board.backup
+    if status is None:
+        return
+    yield BACKUP_RUNNING, (), status.running
+    yield BACKUP_RUNS, (), status.runs
+    yield BACKUP_FAILED, (), status.failed_runs
+    if status.last_success_at is not None:
+        yield BACKUP_SUCCESS, (), status.last_success_at
+    if status.last:
+        yield BACKUP_DURATION, (), float(status.last["seconds"])
+        yield BACKUP_SIZE, (), float(status.last["stored_bytes"])
+        if status.last["exit_code"]:
+            yield BACKUP_ERROR, (str(status.last["exit_code"]),), 1
+    watched = board.services.get("backups")
+    if watched and "points" in watched.facts:
+        yield BACKUP_POINTS, (), float(watched.facts["points"])
+        if "newest" in watched.facts:
+            yield BACKUP_PROOF, (_label(watched.facts["newest"]), _label(watched.facts.get("proof", ""))), 1
 
 
 def _service_row(status: ServiceStatus) -> ServiceRow:

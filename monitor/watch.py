@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from config.causes import Cause
 from config.services import Check, Service
 from monitor.board import Board, CheckStatus, ServiceStatus
 from monitor.diagnose.base import Diagnosis
@@ -20,7 +21,7 @@ from monitor.diagnose.table import diagnose
 from monitor.grid import next_due, phase
 from monitor.judge import CheckTrack, Flip, State, Track, judge, unsettled
 from monitor.probes.base import Outcome, Verdict
-from monitor.vantage import look
+from monitor.vantage import forgive, look
 
 log = structlog.get_logger()
 
@@ -62,7 +63,8 @@ class Watch:
 
     `probe(check, timeout)` gives an Outcome and never raises; `wall()` is the time to record, epoch seconds; times to
     wait come from the running loop alone. `tracks` is what was remembered from before. `most` bounds how many probes
-    are under way at once. `tell` is called with every flip, to say it where people read.
+    are under way at once. `tell` is called with every flip, to say it where people read. While `quiet` holds for a
+    service, its answers may be slow.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Watch:
         confirm_timeout: float,
         most: int = 1000,
         tell: Callable[[Flip], None] = lambda _: None,
+        quiet: Callable[[Service], bool] = lambda _: False,
     ) -> None:
         self._board = board
         self._probe = probe
@@ -92,6 +95,7 @@ class Watch:
         count = sum(map(len, self._slots.values()))
         self._gate = asyncio.Semaphore(min(most, max(32, math.ceil(count * ROOM))))
         self._tell = tell
+        self._quiet = quiet
         self._stalls: deque[tuple[float, float]] = deque(maxlen=240)
         self._group: asyncio.TaskGroup | None = None
 
@@ -182,7 +186,8 @@ class Watch:
         finally:
             slot.running = False
         stalled = sum(lag for at, lag in self._stalls if at >= slot.started)
-        self._take(slot, look(outcome, stalled))
+        outcome = look(outcome, stalled)
+        self._take(slot, forgive(outcome) if self._quiet(slot.service) else outcome)
 
     def _patience(self, slot: Slot) -> float:
         """Seconds a run may take: the check's own, or the shorter confirm deadline while it is unsettled."""
@@ -199,7 +204,8 @@ class Watch:
         status = self._board.services[service.name]
         diagnosis = diagnose(service, check, outcome)
         first_miss = outcome.verdict == Verdict.FAIL and self._track(slot).misses == 0
-        track, flip = judge(status.track, service, check, outcome, diagnosis, now)
+        before = status.track
+        track, flip = judge(before, service, check, outcome, diagnosis, now)
         slot.status.outcome, slot.status.diagnosis, slot.status.ran_at = outcome, diagnosis, now
         slot.status.runs[outcome.verdict] += 1
         self._board.newest_outcome = asyncio.get_running_loop().time()
@@ -211,6 +217,9 @@ class Watch:
         self._keeper.moved(track, service, flip)
         if flip:
             self._tell(flip)
+        elif track.state == State.UNKNOWN and track.cause not in (before.cause, Cause.STARTING) and diagnosis:
+            # Blind from the start there is no flip to tell: the state was unknown before.
+            log.warning("cannot_look", service=service.name, says=f"{service.name}: {diagnosis.sentence}")
         if flip or (first_miss and track.state != State.DOWN):
             self._look_around(service)
         self._look_again(slot)

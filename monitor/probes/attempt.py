@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator
 
-from config.secret import Secret
+from config.secret import Secret, telling
 from monitor.net import Progress, Stage, progress
 from monitor.probes.base import Answer, Evidence, Garbled, Outcome, Sight, Verdict, clean
 
@@ -34,20 +34,20 @@ async def attempt(
         progress.reset(token)
     evidence = Evidence(
         sight=answer.sight,
-        text=clean(_mask(answer.text, secrets)),
-        code=clean(_mask(answer.code, secrets), 80),
+        text=clean(mask(answer.text, secrets)),
+        code=clean(mask(answer.code, secrets), 80),
         sign=answer.sign,
         address=seen.address,
     )
-    facts = {name: clean(_mask(value, secrets), 80) for name, value in answer.facts.items()}
+    facts = {name: clean(mask(value, secrets), 80) for name, value in answer.facts.items()}
     return Outcome(verdict=answer.verdict, latency=loop.time() - began, evidence=evidence, facts=facts)
 
 
-def _mask(text: str, secrets: Collection[Secret | None]) -> str:
-    """Before `clean` cuts the text: half a secret is one too."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret.reveal(), "***")
+def mask(text: str, secrets: Collection[Secret | None]) -> str:
+    """Gives `text` without the secrets. Comes before `clean` cuts the text: half a secret is one too."""
+    forms = {form for secret in secrets if secret for form in telling(secret)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "***")
     return text
 
 
@@ -135,7 +135,7 @@ def _read_timeout(seen: Progress, timeout: float) -> Answer:
         case Stage.CONNECT:
             return _miss(Sight.NO_CONNECT, f"no connection to {seen.address} {within}")
         case Stage.TLS:
-            return _miss(Sight.NO_ANSWER, f"{seen.address} took the connection but did not finish TLS {within}")
+            return _miss(Sight.NO_ANSWER, f"{seen.address} took the connection but did not finish TLS {within}", "tls")
         case Stage.ANSWER:
             return _miss(Sight.NO_ANSWER, f"{seen.address} took the connection and did not answer {within}")
         case Stage.BODY:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from monitor.board import WORST_FIRST, Board, CheckStatus, ServiceStatus
+from monitor.board import WORST_FIRST, BackupStatus, Board, CheckStatus, ServiceStatus
 from monitor.judge import State
 
 
@@ -19,6 +19,22 @@ def status_document(board: Board) -> dict[str, Any]:
         "started_at": rfc3339(board.started_at),
         "state": overall(status.state for status in board.services.values()).value,
         "services": services_document(board),
+        "backup": _backup(board.backup),
+    }
+
+
+def _backup(status: BackupStatus | None) -> dict[str, Any] | None:
+    """How the daemon's own backup runs go; None where none are taken."""
+    if status is None:
+        return None
+    last = status.last and status.last | {"started_at": rfc3339(status.last["started_at"])}
+    return {
+        "schedule": status.schedule,
+        "running": status.running,
+        "started_at": rfc3339(status.started_at) if status.running and status.started_at else None,
+        "progress": status.progress if status.running else None,
+        "last_success_at": rfc3339(status.last_success_at) if status.last_success_at else None,
+        "last": last or None,
     }
 
 

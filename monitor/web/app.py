@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 Healthy = Callable[[], tuple[bool, Mapping[str, str]]]
 CheckNow = Callable[[], Awaitable[object]]
+BackupNow = Callable[[], bool]
 Bars = Callable[[], Awaitable[Mapping[str, Sequence[Bar]]]]
 
 ROUND_GAP = 5.0  # seconds from the end of a round that was asked for to the start of the next
@@ -41,6 +42,7 @@ def build_app(
     healthy: Healthy,
     check_now: CheckNow,
     bars: Bars | None = None,
+    backup_now: BackupNow | None = None,
     api_token: Secret | None = None,
     metrics_token: Secret | None = None,
     wall: Callable[[], float] = time.time,
@@ -48,10 +50,12 @@ def build_app(
     """Gives the web application over `board`.
 
     `healthy` says whether the daemon itself is well, and why; it must not block. `check_now` makes one round and is
-    never called twice at once. `bars` gives the last 24 hours of each service by name. `api_token` guards /api and
-    /check, `metrics_token` guards /metrics; the page and /healthz are open. `wall` is the time, epoch seconds.
+    never called twice at once. `bars` gives the last 24 hours of each service by name. `backup_now` has a backup run
+    made and says whether it will be. `api_token` guards /api, /check and /backup (which is off without one),
+    `metrics_token` guards /metrics; the page and /healthz are open. `wall` is the time, epoch seconds.
     """
     site = _Site(board, healthy, check_now, bars, wall)
+    site.backup_now = backup_now if api_token else None
     api, scrape = Guard(api_token), Guard(metrics_token)
     return Starlette(
         routes=[
@@ -61,6 +65,7 @@ def build_app(
             Route("/metrics", scrape.around(site.metrics)),
             Route("/api/v1/status", api.around(site.status)),
             Route("/check", api.around(site.check), methods=["GET", "POST"]),
+            Route("/backup", api.around(site.backup), methods=["POST"]),
         ],
         middleware=[Middleware(Manners)],
         exception_handlers={HTTPException: _refuse, 500: _fail},
@@ -79,6 +84,7 @@ class _Site:
         self._wall = wall
         self._collector = Collector(board)
         self._rounds = _Rounds(check_now)
+        self.backup_now: BackupNow | None = None
         self._metrics, self._status, self._page = Renders(), Renders(), Renders()
 
     async def health(self, _: Request) -> Response:
@@ -99,6 +105,16 @@ class _Site:
             return JSONResponse({"error": says}, HTTPStatus.SERVICE_UNAVAILABLE)
         self._rounds.ask()
         return JSONResponse({"status": "check_triggered"}, HTTPStatus.ACCEPTED)
+
+    async def backup(self, _: Request) -> Response:
+        if self.backup_now is None:
+            says = "set API_TOKEN and send it: without one anybody could have the databases dumped"
+            return JSONResponse({"error": says}, HTTPStatus.FORBIDDEN)
+        if self._board.backup is None:
+            says = "no backups are taken here: it needs a database, and MINIO_ENDPOINT with its keys or BACKUP_DIR"
+            return JSONResponse({"error": says}, HTTPStatus.CONFLICT)
+        status = "backup_triggered" if self.backup_now() else "backup_running"
+        return JSONResponse({"status": status}, HTTPStatus.ACCEPTED)
 
     async def metrics(self, request: Request) -> Response:
         accept = "application/openmetrics-text" if "openmetrics" in request.headers.get("accept", "") else "text/plain"

@@ -144,7 +144,8 @@ def test_no_service_and_a_thousand_services_are_both_shown(site: Callable[..., S
 
 def test_the_status_has_the_documented_shape(site: Callable[..., Site]) -> None:
     document = site(status("redis", State.DOWN, "it refuses", version="7")).get("/api/v1/status").json()
-    assert set(document) == {"instance", "version", "started_at", "state", "services"}
+    assert set(document) == {"instance", "version", "started_at", "state", "services", "backup"}
+    assert document["backup"] is None
     assert document["state"] == "down"
     service = document["services"][0]
     assert service["since"] == "2023-11-14T22:11:50.000Z"

@@ -1,0 +1,270 @@
+"""The backups' place in the daemon: run as a child when they are due, made up for after downtime, tried again.
+
+A run is `python -m backup run --json`: its memory goes back when it ends, its death is not the daemon's, and a run by
+hand is the same code. What it says goes on the board; how it ended is kept. Whether the backups are as they should be
+is not judged from here but from the store, by the check of the service `backups`.
+"""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from config.backup_settings import BackupSettings
+from config.checks import BackupsParams
+from config.services import Check, Service
+from monitor.board import BackupStatus, Board
+from monitor.database import Schema
+from monitor.schedule import Calendar, period_of, previous_due, trigger_of
+from monitor.state import StateFile
+
+log = structlog.get_logger()
+
+COMMAND = (sys.executable, "-m", "backup")
+SERVICE = "backups"
+LOOK = 300.0  # seconds between two looks at the store
+LOOK_TIMEOUT = 30.0
+SETTLE = 60.0  # seconds after the start before a missed run is made up for: a crash loop must not dump endlessly
+FIRST_RETRY, LONGEST_RETRY = 600.0, 4 * 3600.0
+LAST_WORDS = 2.8  # seconds a run gets to clean up after itself when the daemon ends
+EXIT_DONE, EXIT_CONFIGURATION = 0, 2
+
+SCHEMA = Schema(
+    owner="backups",
+    steps=(
+        """
+        CREATE TABLE backup_runs (
+            at INTEGER PRIMARY KEY, point TEXT NOT NULL, exit_code INTEGER, seconds REAL NOT NULL,
+            stored_bytes INTEGER NOT NULL, error TEXT NOT NULL
+        ) STRICT;
+        """,
+    ),
+    live=("backup_runs",),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run as it is kept. `at` is when it was started, epoch seconds; `exit_code` None: it never told its end."""
+
+    at: float
+    point: str = ""
+    exit_code: int | None = None
+    seconds: float = 0.0
+    stored_bytes: int = 0
+    error: str = ""
+
+
+def save_run(conn: sqlite3.Connection, run: Run) -> None:
+    """Keeps a run, over what was kept of its start; of old ones the newest 400 stay."""
+    row = (round(run.at), run.point, run.exit_code, run.seconds, run.stored_bytes, run.error[:2000])
+    conn.execute("INSERT OR REPLACE INTO backup_runs VALUES (?, ?, ?, ?, ?, ?)", row)
+    conn.execute("DELETE FROM backup_runs WHERE at NOT IN (SELECT at FROM backup_runs ORDER BY at DESC LIMIT 400)")
+
+
+def newest_runs(conn: sqlite3.Connection, limit: int) -> list[Run]:
+    """The newest runs, newest first."""
+    rows = conn.execute("SELECT * FROM backup_runs ORDER BY at DESC LIMIT ?", (limit,))
+    return [
+        Run(at=at, point=point, exit_code=code, seconds=seconds, stored_bytes=stored, error=error)
+        for at, point, code, seconds, stored, error in rows
+    ]
+
+
+def with_backups(services: Iterable[Service], settings: BackupSettings | None, now: float) -> tuple[Service, ...]:
+    """The services and, where backups are taken, `backups`, which is below the store if that is watched."""
+    services = tuple(services)
+    if settings is None or any(service.name == SERVICE for service in services):
+        return services
+    period = period_of(trigger_of(settings.schedule.schedule, settings.schedule.hour), datetime.fromtimestamp(now, UTC))
+    check = Check(
+        name="fresh",
+        kind="backups",
+        params=BackupsParams(period=period),
+        interval=LOOK,
+        timeout=LOOK_TIMEOUT,
+        failure_threshold=1,
+        warn_threshold=1,
+        success_threshold=1,
+    )
+    store = "minio" if settings.store.folder is None else ""
+    backups = Service(
+        name=SERVICE,
+        kind=SERVICE,
+        title="Backups",
+        address=str(settings.store.folder or settings.store.endpoint),
+        checks=(check,),
+        depends_on=tuple(service.name for service in services if service.name == store),
+        start_period=period + FIRST_RETRY,
+    )
+    return tuple(sorted((*services, backups), key=lambda service: service.name))
+
+
+class Backups:
+    """Takes backups when they are due. `board.backup` shows how far it is; nothing else writes it."""
+
+    def __init__(self, settings: BackupSettings, *, board: Board, state: StateFile, wall: Callable[[], float]) -> None:
+        self._trigger = trigger_of(settings.schedule.schedule, settings.schedule.hour)
+        self._settings = settings
+        self._state = state
+        self._wall = wall
+        self._wanted = asyncio.Event()
+        self._why = ""
+        self.status = board.backup = BackupStatus(schedule=settings.schedule.schedule)
+
+    def enter(self, calendar: Calendar) -> None:
+        """Enters the schedule."""
+
+        async def due() -> None:
+            self.ask("its schedule")
+
+        calendar.at("backup", due, self._trigger)
+
+    def ask(self, why: str) -> bool:
+        """Has a run made as soon as none is under way. False when one is under way already."""
+        if self.status.running:
+            return False
+        self._why = self._why or why
+        self._wanted.set()
+        return True
+
+    async def run(self) -> None:
+        """Makes runs until cancelled; a run under way is then told to end and clean up."""
+        failures = 0
+        kept = await self._state.read(lambda conn: newest_runs(conn, 50))
+        self._recall(kept)
+        retry: float | None = SETTLE if await self._behind(kept) else None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(retry):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            why, self._why = self._why or "a run that was missed or failed", ""
+            ended = await self._take(why)
+            failures = 0 if ended.exit_code == EXIT_DONE else failures + 1
+            retry = None
+            if failures and ended.exit_code != EXIT_CONFIGURATION:
+                retry = min(LONGEST_RETRY, FIRST_RETRY * 2 ** (failures - 1))
+
+    async def _behind(self, kept: list[Run]) -> bool:
+        """Whether a run is to be made at the start: one was missed, there never was one, or the user wants it so.
+
+        The store is asked as well, since our own memory may have gone with a container. A run that was begun counts,
+        whatever became of it: a run that kills the daemon must not be begun again at every start.
+        """
+        now = self._wall()
+        begun = [run.at for run in kept] + [now - age for age in await self._ages()]
+        due = previous_due(self._trigger, datetime.fromtimestamp(now, UTC))
+        if self._settings.schedule.on_startup:
+            return now - max(begun, default=0.0) > FIRST_RETRY
+        return not begun or (due is not None and max(begun) < due.timestamp())
+
+    async def _ages(self) -> list[float]:
+        """How many seconds ago each run was begun that the store knows of, finished or not."""
+        lines: list[bytes] = []
+        if await self._child(("list", "--json"), lines.append):
+            log.warning("store_not_read", says="the store does not tell its restore points: a missed run waits")
+            return [0.0]
+        document = json.loads(b"".join(lines))
+        return [float(one["age_seconds"]) for one in (*document["points"], *document["unfinished"])]
+
+    def _recall(self, kept: list[Run]) -> None:
+        status = self.status
+        good = [run for run in kept if run.exit_code == EXIT_DONE]
+        if good:
+            status.last_success_at = good[0].at + good[0].seconds
+        if kept:
+            status.last = replace_run(kept[0])
+
+    async def _take(self, why: str) -> Run:
+        """Makes one run, then lets retention have its say. Gives how it ended."""
+        began = self._wall()
+        run = Run(at=began)
+        await self._state.transact(lambda conn: save_run(conn, run))
+        self.status.running, self.status.started_at, self.status.progress = True, began, {}
+        log.info("backup_started", why=why)
+        last: dict[str, Any] = {}
+        try:
+            code = await self._child(("run", "--json"), lambda line: self._hear(line, last))
+        finally:
+            self.status.running = False
+        run = replace(
+            run,
+            point=str(last.get("point", "")),
+            exit_code=code,
+            seconds=self._wall() - began,
+            stored_bytes=int(last.get("stored_bytes", 0)),
+            error="; ".join(map(str, last.get("errors", []))) or ("" if code == EXIT_DONE else f"exit code {code}"),
+        )
+        await self._state.transact(lambda conn: save_run(conn, run))
+        self._told(run)
+        if code != EXIT_CONFIGURATION:
+            await self._child(("prune", "--json"), lambda _: None)
+        return run
+
+    def _told(self, run: Run) -> None:
+        self.status.runs += 1
+        self.status.last = replace_run(run)
+        if run.exit_code == EXIT_DONE:
+            self.status.last_success_at = run.at + run.seconds
+            log.info("backup_done", point=run.point, seconds=round(run.seconds, 1), stored_bytes=run.stored_bytes)
+        else:
+            self.status.failed_runs += 1
+            log.error("backup_failed", exit_code=run.exit_code, says=f"backup failed: {run.error}")
+
+    async def _child(self, arguments: tuple[str, ...], hear: Callable[[bytes], None]) -> int:
+        """Runs one command of backup's to its end and gives its exit code; each line it writes is handed to `hear`."""
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, limit=1 << 20
+        )
+        try:
+            assert process.stdout is not None
+            async for line in process.stdout:
+                hear(line)
+            return await process.wait()
+        except BaseException:
+            await end(process)
+            raise
+
+    def _hear(self, line: bytes, last: dict[str, Any]) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return  # a line cut by a kill: nothing to show
+        if isinstance(event, dict) and event.get("event") in ("started", "progress", "artifact"):
+            self.status.progress = event
+        elif isinstance(event, dict) and event.get("event") == "finished":
+            last.update(event)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Tells a child to end and clean up; after LAST_WORDS it is killed, and the next sweep cleans up instead."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(LAST_WORDS):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
+def replace_run(run: Run) -> dict[str, Any]:
+    """A run as the status document shows it."""
+    return {
+        "point": run.point,
+        "exit_code": run.exit_code,
+        "started_at": run.at,
+        "seconds": round(run.seconds, 1),
+        "stored_bytes": run.stored_bytes,
+        "error": run.error,
+    }

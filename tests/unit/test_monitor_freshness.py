@@ -1,0 +1,62 @@
+"""How fresh the backups are, judged from what is in the store alone."""
+
+import pytest
+
+from monitor.freshness import Freshness, Row, judge_points
+
+DAY, HOUR = 86_400.0, 3_600.0
+A, B, C = "postgres/database/litellm", "postgres/database/langfuse", "clickhouse/database/default"
+
+
+def row(age: float, *whole: str, failed: tuple[str, ...] = (), size: int = 1000, problem: str = "") -> Row:
+    return Row(
+        id=f"p{age:.0f}",
+        age_seconds=age,
+        stored_bytes=size // 3,
+        plain_bytes=size,
+        whole=whole,
+        failed=failed,
+        proof="written",
+        problem=problem,
+    )
+
+
+def judged(*rows: Row) -> Freshness:
+    return judge_points(rows, period=DAY)
+
+
+@pytest.mark.parametrize(
+    ("rows", "grade", "sign", "named"),
+    [
+        ([], "fail", "none", "no good restore point"),
+        ([row(HOUR, failed=(A,))], "fail", "none", ""),
+        ([row(HOUR, A, problem="cannot be read")], "fail", "none", ""),
+        ([row(HOUR, A, B)], "pass", "fresh", "1 good restore points"),
+        ([row(29 * HOUR, A, B)], "pass", "fresh", ""),  # a day, and a quarter of it
+        ([row(31 * HOUR, A, B)], "warn", "late", "litellm (postgres)"),
+        ([row(60 * HOUR, A)], "fail", "overdue", "60 h old"),
+        ([row(HOUR, A, failed=(C,)), row(25 * HOUR, A, C)], "warn", "failed", "default (clickhouse)"),
+        ([row(HOUR, A, failed=(C,)), row(90 * HOUR, A, C)], "fail", "overdue", "default (clickhouse)"),
+        ([row(HOUR, A, failed=(C,)), row(25 * HOUR, A, failed=(C,))], "fail", "failed", "no good backup of default"),
+        ([row(HOUR, A), row(25 * HOUR, A, B)], "warn", "missing", "langfuse (postgres)"),
+        ([row(HOUR, A, size=400), row(25 * HOUR, A, size=1000)], "warn", "shrunken", "400 bytes"),
+        ([row(HOUR, A, size=600), row(25 * HOUR, A, size=1000)], "pass", "fresh", ""),
+    ],
+)
+def test_what_the_points_prove(rows: list[Row], grade: str, sign: str, named: str) -> None:
+    found = judged(*rows)
+    assert (found.grade, found.sign) == (grade, sign)
+    assert named in found.text
+
+
+def test_a_database_that_was_removed_on_purpose_is_missed_once_and_then_forgotten() -> None:
+    gone = [row(HOUR, A), row(25 * HOUR, A, B)]
+    assert judged(*gone).sign == "missing"
+    later = [row(HOUR + day * DAY, A) for day in range(3)] + [row(HOUR + 3 * DAY, A, B)]
+    assert judged(*later).sign == "fresh"
+
+
+def test_a_run_that_takes_long_is_not_late() -> None:
+    rows = [row(36 * HOUR, A)]
+    assert judge_points(rows, period=DAY).sign == "late"
+    assert judge_points(rows, period=DAY, last_run_seconds=8 * HOUR).sign == "fresh"
