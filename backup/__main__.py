@@ -1,4 +1,4 @@
-"""The command line: run, list, show, prune, keygen. Each command reads only the settings it needs.
+"""The command line: run, list, show, verify, restore, prune, keygen. Each command reads only the settings it needs.
 
 Exit codes: 0 done; 1 something failed; 2 what we were told cannot be used; 3 another run holds the lock.
 """
@@ -68,6 +68,55 @@ def show(
         from backup.command_list import show_command
 
         show_command(storage, name, point, as_json=as_json)
+
+
+@app.command()
+def verify(
+    point: Annotated[str, typer.Argument(help="A restore point's id, or latest.")] = "latest",
+    every: Annotated[bool, typer.Option("--all", help="Every restore point.")] = False,
+    source: OfSource = None,
+) -> None:
+    """Prove that a restore point is what was written: every object, every byte, every dump read to its end."""
+    with told() as env, opened(env, source) as (storage, name):
+        from backup.command_restore import verify_command
+
+        raise typer.Exit(verify_command(storage, name, env, point=point, every=every, stop=stop_signal()))
+
+
+@app.command()
+def restore(
+    point: Annotated[str, typer.Argument(help="A restore point's id, or latest.")] = "latest",
+    only: Annotated[str | None, typer.Option(help="postgres or clickhouse alone.")] = None,
+    database: Annotated[list[str] | None, typer.Option(help="SRC or SRC=DST: this one alone; may be repeated.")] = None,
+    to_postgres: Annotated[str | None, typer.Option(help="Address of the server, or the variable it is in.")] = None,
+    to_clickhouse: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    table: Annotated[list[str] | None, typer.Option(help="The rows of this table alone; may be repeated.")] = None,
+    swap: Annotated[bool, typer.Option("--swap", help="Put what was restored in the place of what is live.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would happen, and change nothing.")] = False,
+    with_globals: Annotated[bool, typer.Option("--globals", help="Roles and passwords too, over live ones.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    source: OfSource = None,
+) -> None:
+    """Bring a restore point back, beside what is live unless --swap is given."""
+    with told() as env:
+        from backup.command_restore import restore_command
+        from backup.part import Order, engine_of
+
+        order = Order(
+            point=point,
+            only=engine_of(only),
+            databases=tuple(database or ()),
+            tables=tuple(table or ()),
+            swap=swap,
+            plan=plan,
+            roles=with_globals,
+        )
+        stop = stop_signal()
+        raise typer.Exit(
+            restore_command(
+                env, order, source=source, to_postgres=to_postgres, to_clickhouse=to_clickhouse, yes=yes, stop=stop
+            )
+        )
 
 
 @app.command()

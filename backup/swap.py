@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.errors import BackupError, TargetError
 from backup.postgres.script import elements
-from backup.postgres.target import Target
+from backup.postgres.target import Target, fit_name
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -110,7 +110,7 @@ def commands(exchanges: Sequence[Exchange]) -> list[str]:
     lines = []
     for one in exchanges:
         if one.kept:
-            lines.append(f"ALTER DATABASE {quoted(one.live)} RENAME TO {quoted(one.restored)};")
+            lines.append(f"ALTER DATABASE {quoted(one.live)} RENAME TO {quoted(fit_name(one.live, '_taken_back'))};")
             lines.append(f"ALTER DATABASE {quoted(one.kept)} RENAME TO {quoted(one.live)};")
     return lines
 

@@ -23,8 +23,9 @@ class Compared:
     estimated: int
 
     def __str__(self) -> str:
-        left = f", {self.estimated} tables had no exact count to compare with" if self.estimated else ""
-        return f"{self.rows} rows in {self.tables} tables, as many as were dumped{left}"
+        left = f"; tables without an exact count to compare with: {self.estimated}" if self.estimated else ""
+        tables = "1 table" if self.tables == 1 else f"{self.tables} tables"
+        return f"{self.rows} rows in {tables}, as many as were dumped{left}"
 
 
 def compare(

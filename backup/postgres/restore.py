@@ -145,9 +145,7 @@ class PostgresRestore:
             for item in self.items:
                 done += [self._ready(item) or self._restore(item)]
         except BaseException:
-            for one in done:
-                if one.loaded:
-                    self._drop(one.database)
+            self.drop(done)
             raise
         return done
 
@@ -180,10 +178,26 @@ class PostgresRestore:
             if one.item.way != "swap":
                 one.notes += self._properties(one.item, one.item.name)
 
-    def undo(self) -> None:
-        """Puts the names back as they were before `finish`. Raises TargetError."""
+    def leave(self, done: Sequence[Restored]) -> None:
+        """Instead of `finish`: what was restored stays beside what is live, under a dated name. Raises TargetError."""
+        self._keep_beside(done)
+
+    def drop(self, done: Sequence[Restored]) -> None:
+        """Instead of `finish`: what was restored goes, but for what an earlier restore had left."""
+        for one in done:
+            if one.loaded:
+                self._drop(one.database)
+
+    def undo(self, done: Sequence[Restored]) -> None:
+        """Puts the names back as they were before `finish`; what was restored stays beside. Raises TargetError."""
         undo(self._there, [one for one in self._exchanges if one.kept])
+        for one in done:
+            if one.kept:
+                name = next(each.restored for each in self._exchanges if each.kept == one.kept)
+                self._there.mark(name, replace(self._mark(one.item, "restored"), pid=0, since=""))
+                one.database, one.kept = name, ""
         self._exchanges = []
+        self._keep_beside([one for one in done if one.item.way != "beside"])
 
     @property
     def exchanges(self) -> Sequence[Exchange]:

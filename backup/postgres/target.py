@@ -35,9 +35,13 @@ FROM pg_database d ORDER BY 1
 """
 
 SESSIONS = """
-SELECT datname::text, coalesce(nullif(application_name, ''), backend_type, '?'), coalesce(usename::text, '?'), count(*)
-FROM pg_stat_activity WHERE datname = ANY(%s::text[]) AND pid <> pg_backend_pid()
-  AND backend_type NOT LIKE 'autovacuum%%' GROUP BY 1, 2, 3 ORDER BY 1, 4 DESC, 2
+SELECT a.datname::text, coalesce(nullif(a.application_name, ''), 'an unnamed client'), coalesce(a.usename::text, '?'),
+  count(*)
+FROM pg_stat_activity a JOIN pg_stat_activity own ON own.pid = pg_backend_pid()
+WHERE a.datname = ANY(%s::text[]) AND a.pid <> own.pid AND a.backend_type NOT LIKE 'autovacuum%%'
+  -- our own look into these databases, which may not have ended yet
+  AND NOT (a.application_name = own.application_name AND a.backend_start >= own.backend_start)
+GROUP BY 1, 2, 3 ORDER BY 1, 4 DESC, 2
 """
 
 # Whatever somebody made, but what an extension brought along. 16384 is the first number that is not the system's.
