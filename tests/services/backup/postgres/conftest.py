@@ -173,29 +173,39 @@ def large(postgres: Postgres) -> Iterator[str]:
         yield name
 
 
-class HeldStorage(FolderStorage):
-    """A folder whose first piece of a database waits in `put` until `release` is set."""
+class HookedStorage(FolderStorage):
+    """A folder that calls `before` with the key of every object it is about to write."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.before: Callable[[str], object] = lambda _: None
         self.reached = threading.Event()
         self.release = threading.Event()
-        self.hold: Callable[[], object] = lambda: self.release.wait(30)
 
     def put(self, key: str, data: bytes | memoryview) -> None:
+        self.before(key)
+        super().put(key, data)
+
+    def hold(self, key: str) -> None:
+        """To be used as `before`: a piece of a database waits until `release` is set; `reached` says that one does."""
         if ".dump." in key:
             self.reached.set()
-            self.hold()
-        super().put(key, data)
+            self.release.wait(30)
 
 
 @pytest.fixture
-def held(bench: Bench, tmp_path: Path) -> Iterator[HeldStorage]:
+def hooked(bench: Bench, tmp_path: Path) -> HookedStorage:
+    """The bench's store, with a hook."""
+    bench.storage = HookedStorage(tmp_path / "backups" / "test")
+    return bench.storage
+
+
+@pytest.fixture
+def held(hooked: HookedStorage) -> Iterator[HookedStorage]:
     """The bench's store, made to wait."""
-    storage = HeldStorage(tmp_path / "backups" / "test")
-    bench.storage = storage
-    yield storage
-    storage.release.set()
+    hooked.before = hooked.hold
+    yield hooked
+    hooked.release.set()
 
 
 def fake_client(folder: Path, script: str, version: str = "18.6") -> Path:

@@ -203,7 +203,7 @@ def test_a_table_rewritten_after_the_snapshot_is_not_stored_empty(
 
 
 def test_all_snapshots_are_taken_at_once_and_outlive_the_roles_limits(
-    bench: Any, made_database: Any, postgres: Postgres, held: Any
+    bench: Any, made_database: Any, postgres: Postgres, hooked: Any
 ) -> None:
     role = f"limited_{uuid4().hex[:8]}"
     names = [f"{role}_{n}" for n in range(3)]
@@ -218,7 +218,7 @@ def test_all_snapshots_are_taken_at_once_and_outlive_the_roles_limits(
             connection.execute(sql.SQL(line).format(sql.Identifier(role)))
     url = f"postgresql://{role}:limited-password@{postgres.host}:{postgres.port}/postgres?pool_size=5"
     rows = "CREATE TABLE t AS SELECT generate_series(1, 10) n"
-    held.hold = lambda: time.sleep(0.5)  # each piece takes longer than any of the limits
+    hooked.before = lambda _: time.sleep(0.5)  # each piece takes longer than any of the limits
     with ExitStack() as stack:
         for name in names:
             stack.enter_context(made_database(postgres, name, rows))
