@@ -87,6 +87,18 @@ def test_what_passes_is_tried_again(proxy: Any, proxied: StoreSettings, fault: A
     storage.close()
 
 
+@pytest.mark.parametrize("mebibytes", [5, 6, 33])
+def test_an_object_is_one_put_whatever_its_size(proxy: Any, proxied: StoreSettings, mebibytes: int) -> None:
+    """minio-py would make a multipart upload of more than 5 MiB, which a kill leaves behind where no list shows it."""
+    storage = quick(proxied, timeout=urllib3.Timeout(connect=10.0, read=20.0))
+    storage.put("s/x", b"x" * (mebibytes * MIB + 1))
+    assert [method for method, _ in proxy.seen] == ["PUT"]
+    stored = storage.stat("s/x")
+    assert stored is not None
+    assert stored.size == mebibytes * MIB + 1
+    storage.close()
+
+
 def test_patience_ends(proxy: Any, proxied: StoreSettings, fault: Any) -> None:
     storage = quick(proxied, attempts=3)
     proxy.faults = lambda *_: fault(status=503, code="SlowDown")
