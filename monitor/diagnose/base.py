@@ -25,6 +25,7 @@ class Rule:
     its case. `proof` says the conditions in words, for docs/reference/causes.md. `says` is a sentence in which
     {title}, {address}, {code} and {setting} are filled in; `remedy` is one line of steps in the order to try them. A
     `precise` rule knows more than the cause: its remedy goes before the service's own, which knows the cause alone.
+    `not_for` are kinds of service it does not speak about.
     """
 
     cause: Cause
@@ -37,6 +38,7 @@ class Rule:
     signs: Collection[str] = ()
     text: str = ""
     precise: bool = False
+    not_for: Collection[str] = ()
 
     def holds(self, outcome: Outcome) -> bool:
         """Whether this outcome shows everything the rule asks for."""

@@ -11,23 +11,25 @@ _STATUS_5XX = tuple(str(status) for status in range(500, 600))
 _REDIRECTS = ("300", "301", "302", "303", "307", "308")
 _PLAIN_ON_TLS = r"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server|speaking plain HTTP to an SSL"
 
-# How services of this stack make themselves known where another one should be, in the words of an http probe.
+# How services of this stack make themselves known where another one should be, in the words of an http probe; and the
+# preset whose services may well answer like that.
 _FINGERPRINTS = (
-    ("Qdrant", r'"title": ?"qdrant - vector search engine'),
-    ("ClickHouse", r"it says: Ok\.$"),
-    ("LiteLLM", r"it says: \"I'm alive!"),
-    ("R2R", r'"results": ?\{"message": ?"ok"'),
-    ("Langfuse", r'"status": ?"OK", ?"version"|HTML page titled “Langfuse'),
-    ("Open WebUI", r"HTML page titled “Open WebUI"),
-    ("MinIO's console", r"HTML page titled “MinIO Console"),
-    ("an S3 store", r"<Error><Code>|<ListAllMyBucketsResult"),
+    ("Qdrant", "qdrant", r'"title": ?"qdrant - vector search engine'),
+    ("ClickHouse", "clickhouse", r"it says: Ok\.$"),
+    ("LiteLLM", "litellm", r"it says: \"I'm alive!"),
+    ("R2R", "r2r", r'"results": ?\{"message": ?"ok"'),
+    ("Langfuse", "langfuse-web", r'"status": ?"OK", ?"version"|HTML page titled “Langfuse'),
+    ("Open WebUI", "open-webui", r"HTML page titled “Open WebUI"),
+    ("MinIO's console", "", r"HTML page titled “MinIO Console"),
+    ("an S3 store", "minio", r"<Error><Code>|<ListAllMyBucketsResult"),
 )
 
 
-def _stranger(name: str, fingerprint: str) -> Rule:
+def _stranger(name: str, kind: str, fingerprint: str) -> Rule:
     return Rule(
         cause=Cause.WRONG_SERVICE,
         signs=("json", "expect_json", "expect_text", "expect_header"),
+        not_for=(kind,),
         text=fingerprint,
         proof=f"the answer is one that {name} gives",
         says=f"What answers at {{address}} is {name}, and not {{title}}.",
@@ -36,7 +38,17 @@ def _stranger(name: str, fingerprint: str) -> Rule:
 
 
 HTTP: tuple[Rule, ...] = (
-    *(_stranger(name, fingerprint) for name, fingerprint in _FINGERPRINTS),
+    *(_stranger(name, kind, fingerprint) for name, kind, fingerprint in _FINGERPRINTS),
+    Rule(
+        cause=Cause.WRONG_SERVICE,
+        signs=("status",),
+        codes=("404",),
+        not_for=("langfuse-web", "custom"),
+        text=r"HTML page titled “Langfuse",
+        proof="404 with a page of Langfuse's",
+        says="What answers at {address} is Langfuse's web container, and not {title}.",
+        remedy=GENERAL[Cause.WRONG_SERVICE].remedy,
+    ),
     Rule(
         cause=Cause.TLS,
         codes=("400", "426", "497"),

@@ -49,9 +49,9 @@ S3: tuple[Rule, ...] = (
         precise=True,
         codes=("RequestTimeTooSkewed", "RequestExpired"),
         proof="RequestTimeTooSkewed: the clocks differ by more than 15 minutes",
-        says="{title} at {address} refuses us because its clock and ours differ too much.",
-        remedy="Compare date -u here and there and set the wrong one right: every S3 client with the other time fails "
-        "as well.",
+        says="{title} at {address} refuses the time of our request, by its own clock as well as by ours.",
+        remedy="Compare date -u there, here and on any proxy between, and set the wrong one right: the store's clock "
+        "and the Date its answers carry do not agree, or it does not tell its time.",
     ),
     Rule(
         cause=Cause.AUTH,

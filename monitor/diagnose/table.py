@@ -47,7 +47,8 @@ def diagnose(service: Service, check: Check, outcome: Outcome) -> Diagnosis | No
     if sign is not None:
         return _diagnosis(service, outcome, GENERAL[sign.cause], says=sign.says)
     rules = (*FIRST, *TABLES.get(check.kind, ()), *TLS, *LAST)
-    rule = next((rule for rule in rules if rule.holds(outcome)), GENERAL[Cause.BAD_ANSWER])
+    held = (rule for rule in rules if service.kind not in rule.not_for and rule.holds(outcome))
+    rule = next(held, GENERAL[Cause.BAD_ANSWER])
     return _diagnosis(service, outcome, rule)
 
 

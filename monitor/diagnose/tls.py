@@ -57,8 +57,45 @@ TLS: tuple[Rule, ...] = (
         says="{title} at {address} shows a certificate that is not valid yet.",
         remedy="Compare the clocks of both machines first; then see why a certificate of the future was put in place.",
     ),
+    Rule(
+        cause=Cause.NO_ANSWER,
+        precise=True,
+        sights=(Sight.NO_ANSWER,),
+        codes=("tls",),
+        proof="the connection opened, and TLS was not finished in time",
+        says="{title} at {address} takes connections but does not finish TLS in time.",
+        remedy="It may speak no TLS on that port: many servers wait in silence then. Take the s out of the scheme in "
+        "{setting} (http://, redis://), or name the port that speaks TLS. If it does speak TLS there, it is stuck or "
+        "overloaded: look at its CPU and its log.",
+    ),
     replace(GENERAL[Cause.TLS], sights=_FAILED),
 )
 
-# For checks of kind tls, whose probe also reads the days that are left.
-CERTIFICATE: tuple[Rule, ...] = (replace(GENERAL[Cause.CERT_EXPIRING], signs=("expiring",), verdict=Verdict.WARN),)
+_NO_TLS_THERE = (
+    "Name the port that speaks TLS in {setting}. If the service speaks none, as on most private networks, take this "
+    'check out; for PostgreSQL, which begins in plain text, write starttls = "postgres".'
+)
+
+# For checks of kind tls: an address without a scheme, and a probe that also reads the days that are left.
+CERTIFICATE: tuple[Rule, ...] = (
+    replace(GENERAL[Cause.CERT_EXPIRING], signs=("expiring",), verdict=Verdict.WARN),
+    Rule(
+        cause=Cause.TLS,
+        precise=True,
+        sights=_FAILED,
+        codes=("not_tls",),
+        proof="plain text came back from the port whose certificate was asked for",
+        says="The port of {title} at {address} speaks plain text: it has no certificate to check.",
+        remedy=_NO_TLS_THERE,
+    ),
+    Rule(
+        cause=Cause.NO_ANSWER,
+        precise=True,
+        sights=(Sight.NO_ANSWER,),
+        codes=("tls",),
+        proof="the port whose certificate was asked for did not finish TLS in time",
+        says="{title} at {address} takes connections but does not finish TLS in time.",
+        remedy=f"It may speak no TLS there, and wait in silence. {_NO_TLS_THERE} If it does, it is stuck or "
+        "overloaded: look at its CPU and its log.",
+    ),
+)

@@ -56,6 +56,8 @@ FAULTS = [
     ("minio", None, "maintenance", {}),
     ("minio", None, "html", {"cluster": ("fail", Cause.WRONG_SERVICE)}),
     ("minio", None, "http_404_edge", {"cluster": ("fail", Cause.NOT_FOUND)}),
+    ("minio", None, "not_found", {"cluster": ("fail", Cause.WRONG_SERVICE)}),
+    ("minio", None, "wrong_service", {"cluster": ("fail", Cause.WRONG_SERVICE)}),
     ("minio", None, "http_503", {"cluster": ("fail", Cause.SERVER_ERROR)}),
     ("saas-api", None, "unhealthy", {"health": ("fail", Cause.BAD_ANSWER)}),
     ("saas-api", None, "wrong_service", {"health": ("fail", Cause.WRONG_SERVICE)}),

@@ -312,6 +312,21 @@ def test_a_stranger_is_called_by_its_name() -> None:
     assert found("http", seen).sentence == "What answers at shop.internal:7 is Qdrant, and not The Shop."
 
 
+def test_a_service_is_no_stranger_at_its_own_address() -> None:
+    page = outcome(G, code="200", sign="json", text="HTTP 200, a page; it says: HTML page titled “Langfuse”")
+    assert "is Langfuse, and not" in found("http", page, service(kind="litellm")).sentence
+    assert "is Langfuse, and not" not in found("http", page, service(kind="langfuse-web")).sentence
+    missing = outcome(A, code="404", sign="status", text="HTTP 404; it says: HTML page titled “Langfuse”")
+    assert found("http", missing, service(kind="langfuse-worker")).cause == Cause.WRONG_SERVICE
+    assert found("http", missing, service(kind="langfuse-web")).cause == Cause.NOT_FOUND
+
+
+def test_a_plain_redis_asked_in_tls_is_not_told_to_hang() -> None:
+    silent = outcome(Sight.NO_ANSWER, text="h:6379 took the connection but did not finish TLS within 3 s")
+    assert found("redis", silent).cause == Cause.TLS
+    assert found("redis", outcome(Sight.NO_ANSWER)).cause == Cause.NO_ANSWER
+
+
 def test_a_sign_without_words_borrows_them_from_its_cause() -> None:
     params = HttpParams(url="http://shop", signs=(sign(says=""),))
     diagnosis = diagnose(service(), check("http", params), outcome(Sight.ANSWERED, sign="lost"))
