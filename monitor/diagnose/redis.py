@@ -130,16 +130,6 @@ REDIS: tuple[Rule, ...] = (
         says="{title} at {address} has no database of that number.",
         remedy="Use number 0 in {setting}, or raise the server's databases setting.",
     ),
-    Rule(
-        cause=Cause.TLS,
-        sights=(Sight.NO_ANSWER,),
-        text="did not finish TLS",
-        proof="the TLS handshake is not answered: a plain-text Redis waits for the end of the line",
-        says="{title} at {address} takes the connection and does not answer the TLS handshake: most likely it speaks "
-        "plain text.",
-        remedy="Write redis:// in {setting}: on a private network Redis speaks plain text. If this one does speak TLS, "
-        "it hangs: look at its CPU and memory.",
-    ),
     replace(
         GENERAL[Cause.WRONG_SERVICE],
         sights=(Sight.GARBLED,),

@@ -321,12 +321,6 @@ def test_a_service_is_no_stranger_at_its_own_address() -> None:
     assert found("http", missing, service(kind="langfuse-web")).cause == Cause.NOT_FOUND
 
 
-def test_a_plain_redis_asked_in_tls_is_not_told_to_hang() -> None:
-    silent = outcome(Sight.NO_ANSWER, text="h:6379 took the connection but did not finish TLS within 3 s")
-    assert found("redis", silent).cause == Cause.TLS
-    assert found("redis", outcome(Sight.NO_ANSWER)).cause == Cause.NO_ANSWER
-
-
 def test_a_sign_without_words_borrows_them_from_its_cause() -> None:
     params = HttpParams(url="http://shop", signs=(sign(says=""),))
     diagnosis = diagnose(service(), check("http", params), outcome(Sight.ANSWERED, sign="lost"))
