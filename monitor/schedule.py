@@ -1,6 +1,7 @@
 """Calendar jobs: what is due by the wall clock, in UTC. The only importer of apscheduler."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -109,6 +110,8 @@ class Calendar:
         self._wall = wall
         self._look = look
         self._failed: asyncio.Future[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._ending = False
         self._scheduler = AsyncIOScheduler(
             timezone=UTC,
             executors={"default": AsyncIOExecutor()},
@@ -121,10 +124,10 @@ class Calendar:
 
     def at(self, name: str, job: Job, trigger: Trigger) -> None:
         """Has `job` run whenever `trigger` (of `trigger_of`) is due."""
-        self._scheduler.add_job(job, trigger, id=name, name=name)
+        self._scheduler.add_job(functools.partial(self._do, job), trigger, id=name, name=name)
 
     async def run(self) -> None:
-        """Runs until cancelled."""
+        """Runs until cancelled; then cancels the jobs that are running and waits until they have ended."""
         loop = asyncio.get_running_loop()
         self._failed = loop.create_future()
         self._scheduler.add_listener(self._told, EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
@@ -140,7 +143,24 @@ class Calendar:
                     self._rearm(step)
                 ahead += step
         finally:
+            self._ending = True
             self._scheduler.shutdown(wait=False)
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _do(self, job: Job) -> None:
+        """Runs `job` as a task whose end `run` waits for: APScheduler cancels what is left and waits for nothing."""
+        task = asyncio.ensure_future(job())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            if not self._ending:
+                raise
+        else:
+            task.result()
 
     def _rearm(self, step: float) -> None:
         """After a clock step every job gets its next time anew; a time that was jumped over is due at once."""
@@ -157,5 +177,5 @@ class Calendar:
     def _told(self, event: JobEvent) -> None:
         if event.code == EVENT_JOB_MAX_INSTANCES:
             log.warning("calendar_run_left_out", job=event.job_id, says="its last run has not ended yet")
-        elif self._failed and not self._failed.done():
+        elif self._failed and not self._failed.done() and not self._ending:
             self._failed.set_exception(event.exception)
