@@ -136,15 +136,15 @@ class _Run:
             self._tell_start(sources)
             threads = [self._start(source) for source in sources.values()]
             self._wait(threads)
+            self._close(sources)
+            if any(one.kind == "database" and one.status == "whole" for one in self._artifacts):
+                return self._report(self._commit())
         except BaseException:
             self._close(sources)
             self._clean(threads)
             raise
-        self._close(sources)
-        if not any(one.kind == "database" and one.status == "whole" for one in self._artifacts):
-            self._clean(threads)
-            return self._report(None)
-        return self._report(self._commit())
+        self._clean(threads)
+        return self._report(None)
 
     def _make_sources(self) -> dict[Engine, Source]:
         job = Job(
@@ -238,8 +238,8 @@ class _Run:
             raise StoppedError("the backup was told to stop", "nothing of it is listed; run again")
 
     def _close(self, sources: dict[Engine, Source]) -> None:
-        for source in sources.values():
-            source.close()
+        for engine in list(sources):
+            sources.pop(engine).close()
 
     def _clean(self, threads: list[threading.Thread]) -> None:
         """Takes back all of the point, as far as the store lets us; the next run's sweep does the rest.

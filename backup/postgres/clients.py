@@ -66,11 +66,10 @@ def choose(clients: Sequence[Client], server_major: int) -> Client:
     return min(fitting, key=lambda client: client.major)  # the first of its kind: min keeps the order
 
 
-def reader_for(clients: Sequence[Client], chosen: Client) -> Path | None:
-    """A pg_restore that reads what `chosen` writes: its own, else one as new."""
-    own = chosen.program("pg_restore")
-    others = (client.program("pg_restore") for client in clients if client.major >= chosen.major)
-    return own or next((program for program in others if program), None)
+def companion(clients: Sequence[Client], chosen: Client, name: str) -> Path | None:
+    """The program `name` that goes with `chosen`: its own, else that of another client as new."""
+    others = (client.program(name) for client in clients if client.major >= chosen.major)
+    return chosen.program(name) or next((program for program in others if program), None)
 
 
 def _folders(preferred: Path | None) -> Iterator[Path]:

@@ -75,6 +75,7 @@ class Dump:
         self._waits_for = self._program
         self._since = time.monotonic()
         self._done = threading.Event()
+        self._closed = False
         self._failure: BaseException | None = None
         self._dumped: Dumped | None = None
         self._readable = reader is not None
@@ -144,6 +145,8 @@ class Dump:
         finally:
             self.first_byte.set()
             self._done.set()
+            if self._closed:
+                self._close_pipes()
 
     def _transfer(self) -> Dumped:
         source = _descriptor(self._child.stdout)
@@ -218,13 +221,17 @@ class Dump:
         return ear
 
     def close(self) -> None:
-        """Ends what still runs and closes every pipe."""
+        """Ends what still runs and closes every pipe, now or, while the store holds the pump up, when it returns."""
         self._end()
+        self._closed = True
+        if self._done.is_set():
+            self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for child in self._children:
-            for pipe in (child.stdin, child.stdout, child.stderr):
-                if pipe and self._done.is_set():
-                    with contextlib.suppress(OSError):
-                        pipe.close()
+            for pipe in filter(None, (child.stdin, child.stdout, child.stderr)):
+                with contextlib.suppress(OSError):
+                    pipe.close()
 
     def _end(self) -> None:
         for child in self._children:

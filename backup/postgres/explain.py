@@ -35,7 +35,8 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "install the PostgreSQL client of the server's major version, or name its folder in BACKUP_PG_BIN",
     ),
     (
-        r"lock timeout|could not obtain lock",
+        # pg_dump waits for a lock with a statement_timeout.
+        r"lock timeout|could not obtain lock|statement timeout.*LOCK TABLE",
         "end whoever holds the table, take the backup at a quieter hour, or raise BACKUP_LOCK_WAIT_SECONDS",
     ),
     (

@@ -1,6 +1,7 @@
 """PostgreSQL: every database under a snapshot of one moment, dumped one after the other, and the roles."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import Any
 from backup.errors import BackupError, SourceError, StalledError, StoppedError
 from backup.layout import globals_folder, postgres_folder
 from backup.manifest import Artifact, Engine, Kind, rfc3339
-from backup.postgres.clients import Client, choose, installed, reader_for
+from backup.postgres.clients import Client, choose, companion, installed
 from backup.postgres.dump import Dump, Dumped, Limits
 from backup.postgres.explain import remedy_for
 from backup.postgres.login import Login, password_file
@@ -70,7 +71,8 @@ class PostgresSource:
         self._server = survey(self._login, self._settings.databases)
         pooled = refuse_pooler(self._login, self._server)
         self._client = choose(clients, self._server.major)
-        self._reader = reader_for(clients, self._client)
+        self._reader = companion(clients, self._client, "pg_restore")
+        self._dumpall = companion(clients, self._client, "pg_dumpall")
         self._note(*self._login.notes, *self._server.notes, *([pooled] if pooled else ()), *self._about(self._client))
         for name in self._server.missing:
             error = SourceError(f'there is no database "{name}"', "check BACKUP_DATABASES, which names it")
@@ -163,7 +165,8 @@ class PostgresSource:
             )
 
         try:
-            return dump.run(self._limits, self._job.stop, tell)
+            limits = Limits(stall_seconds=self._job.settings.stall_seconds, end=self._end)
+            return dump.run(limits, self._job.stop, tell)
         finally:
             dump.close()
 
@@ -186,17 +189,18 @@ class PostgresSource:
         raise AssertionError("the last way returns")
 
     def _dump_globals(self, without_passwords: bool) -> Dumped:
-        program = self._client.program("pg_dumpall")
-        if program is None:
-            raise SourceError(f"{self._client.folder} holds no pg_dumpall", "install the whole PostgreSQL client")
+        if self._dumpall is None:
+            raise SourceError("no pg_dumpall is installed", "install the whole PostgreSQL client")
         quoted = self._login.database.replace("\\", "\\\\").replace("'", "\\'")
         # Given as a connection string, any name is taken as it is; "postgres" need not exist or let us in.
-        argv = [str(program), "--globals-only", "--no-password", f"--database=dbname='{quoted}'"]
+        argv = [str(self._dumpall), "--globals-only", "--no-password", f"--database=dbname='{quoted}'"]
         argv += ["--no-role-passwords"] if without_passwords else []
         with self._writing(globals_folder(sealed=self._sealed)) as writer:
             dump = Dump(argv, self._environ(self._login.database), writer, of="the roles", pass_fds=self._pass_fds)
             try:
-                return dump.run(self._limits, self._job.stop, lambda: None)
+                # No snapshot is needed for them, so that however late it is they are taken.
+                limits = Limits(stall_seconds=self._job.settings.stall_seconds, end=math.inf)
+                return dump.run(limits, self._job.stop, lambda: None)
             finally:
                 dump.close()
 
@@ -249,10 +253,6 @@ class PostgresSource:
         return bool(self._job.settings.seal.recipients)
 
     @property
-    def _limits(self) -> Limits:
-        return Limits(stall_seconds=self._job.settings.stall_seconds, end=self._end)
-
-    @property
     def _pass_fds(self) -> tuple[int, ...]:
         return () if self._passfile is None else (self._passfile,)
 
@@ -261,10 +261,10 @@ class PostgresSource:
 
     def _with_locks(self, error: BackupError, snapshot: Snapshot) -> BackupError:
         """The error, naming who holds the table where it was about a lock."""
-        if "lock timeout" not in error.what:
+        if error.remedy != remedy_for("lock timeout"):
             return error
         holders = snapshot.locked()
-        return SourceError(f"{error.what}; {holders}" if holders else error.what, remedy_for("lock timeout"))
+        return SourceError(f"{error.what}; {holders}" if holders else error.what, error.remedy)
 
     def _about(self, client: Client) -> Iterator[str]:
         if client.major != self._server.major:

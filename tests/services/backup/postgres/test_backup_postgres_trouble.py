@@ -1,5 +1,6 @@
 """What goes wrong while PostgreSQL is dumped: each ends in a clear error with a remedy, and nothing half is listed."""
 
+import contextlib
 import signal
 import socket
 import struct
@@ -25,8 +26,12 @@ from demo.postgres import Postgres
 
 def children(name: str) -> list[psutil.Process]:
     """Our running child processes of that name."""
-    found = [child for child in psutil.Process().children(recursive=True) if child.name() == name]
-    return [child for child in found if child.status() != psutil.STATUS_ZOMBIE]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name() == name and child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+    return found
 
 
 @pytest.fixture(autouse=True)
