@@ -14,18 +14,10 @@ from urllib.parse import quote, quote_plus
 
 import structlog
 
-from config.secret import Secret
+from config.secret import Secret, telling
 
 MASK = "***"
 USERINFO = re.compile(r"(?<=://)[^\s/?#@\"'\\]+@")
-SHORTEST = 4
-
-# A password that is one of these hides nothing, and masking it would make every line unreadable.
-PLAIN_WORDS = re.compile(
-    "postgres|postgresql|redis|valkey|clickhouse|minio|litellm|langfuse|qdrant|chat|agent|default|backups|"
-    "info|error|warning|level|event|true|false|none|null",
-    re.IGNORECASE,
-)
 
 # Libraries that report each of their steps as info.
 CHATTY = ("httpx", "httpcore", "apscheduler", "asyncio", "urllib3")
@@ -34,7 +26,7 @@ CHATTY = ("httpx", "httpcore", "apscheduler", "asyncio", "urllib3")
 class Mask:
     """The texts that must not be seen, in each way they may be written: plain, in a URL, as a literal, in JSON.
 
-    Texts shorter than four characters and PLAIN_WORDS are left alone.
+    Which texts those are, config.secret says.
     """
 
     def __init__(self) -> None:
@@ -44,11 +36,9 @@ class Mask:
     def add(self, secrets: Iterable[Secret]) -> None:
         """Masks these from now on."""
         for secret in secrets:
-            text = secret.reveal()
-            for form in (text, text.rpartition(" ")[2]):  # "Bearer x" hides x as well
-                if len(form) >= SHORTEST and not PLAIN_WORDS.fullmatch(form):
-                    self._forms.update((form, quote(form), quote(form, safe=""), quote_plus(form), repr(form)[1:-1]))
-                    self._forms.update(json_format.dumps(form, ensure_ascii=pure)[1:-1] for pure in (True, False))
+            for form in telling(secret):
+                self._forms.update((form, quote(form), quote(form, safe=""), quote_plus(form), repr(form)[1:-1]))
+                self._forms.update(json_format.dumps(form, ensure_ascii=pure)[1:-1] for pure in (True, False))
         longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 

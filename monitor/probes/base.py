@@ -143,8 +143,8 @@ class ProbeContext:
 
 def header_secrets(headers: Mapping[str, str | Secret]) -> tuple[Secret, ...]:
     """Gives what is to be masked of secret headers: of "Bearer sk-1" the key itself, which is what a server quotes."""
-    texts = (value.reveal() for value in headers.values() if isinstance(value, Secret))
-    return tuple(Secret(word) for text in texts for word in text.split() if len(word) > 5)
+    texts = (value.reveal().split() for value in headers.values() if isinstance(value, Secret))
+    return tuple(Secret(word) for words in texts for word in words[1:] or words)
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")

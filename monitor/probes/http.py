@@ -16,7 +16,7 @@ from jmespath.parser import ParsedResult
 
 from config.checks import HttpParams, Sign
 from config.secret import Secret
-from monitor.probes.attempt import attempt
+from monitor.probes.attempt import attempt, mask
 from monitor.probes.base import Answer, Outcome, ProbeContext, Sight, Verdict, clean, header_secrets
 
 MAX_REDIRECTS: Final = 5
@@ -105,9 +105,7 @@ class Page:
 
     def show(self, text: str) -> str:
         """Gives part of the answer as people may see it."""
-        for secret in self.secrets:
-            text = text.replace(secret.reveal(), "***")
-        return clean(text, EXCERPT)
+        return clean(mask(text, self.secrets), EXCERPT)
 
     def excerpt(self) -> str:
         """What people get to see of the body: an HTML page by its title, all else by its beginning."""

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -76,15 +77,53 @@ class _FreshConnection(Connection):
         seen = progress.get()
         if self._tls and seen is not None:
             seen.stage = Stage.TLS
-        name = self.host if self._tls else None
         try:
-            self._reader, self._writer = await asyncio.open_connection(sock=sock, ssl=self._tls, server_hostname=name)
+            if self._tls:
+                self._reader, self._writer = await self._handshake(sock)
+            else:
+                self._reader, self._writer = await asyncio.open_connection(sock=sock)
         except ValueError:
             sock.close()  # asyncio refused the arguments before it took the socket over
             raise
         self._transport = self._writer.transport
         if seen is not None:
             seen.stage = Stage.ANSWER
+
+    async def _handshake(self, sock: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Speaks TLS; once half the time has not sufficed, asks beside it whether plain text is spoken there.
+
+        A Redis without TLS takes our first bytes for half a command and waits in silence for the rest. Raises Garbled.
+        """
+
+        async def doubt() -> None:
+            progress.set(None)
+            await asyncio.sleep(self._seconds / 2)
+            if await self._speaks_plainly():
+                patience.reschedule(0)
+
+        try:
+            async with asyncio.timeout(None) as patience:
+                doubting = asyncio.create_task(doubt())
+                try:
+                    return await asyncio.open_connection(sock=sock, ssl=self._tls, server_hostname=self.host)
+                finally:
+                    doubting.cancel()
+        except TimeoutError:
+            if patience.expired():
+                text = "a plain PING is answered where TLS was asked for; TLS is not"
+                raise Garbled(text, code="not_tls", sight=Sight.TLS) from None
+            raise
+
+    async def _speaks_plainly(self) -> bool:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._seconds / 4):
+                sock = await connect(self.host, self.port, timeout=self._seconds / 4)
+                with sock:
+                    await loop.sock_sendall(sock, b"PING\r\n")
+                    return re.match(rb"[+-][A-Z]", await loop.sock_recv(sock, 64)) is not None
+        except OSError:  # TimeoutError among them
+            return False
 
     async def abandon(self) -> None:
         """Closes the connection without waiting for the server to agree, as TLS would."""

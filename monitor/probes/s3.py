@@ -1,14 +1,19 @@
 """A signed HEAD of a bucket in an S3 store; a HEAD has no body, so a refusal is asked for its reason.
 
+A store that refuses our time is asked again with its own, as Amazon's clients do: our clock may be the wrong one, and
+that is no outage of the store's.
+
 Requests are signed here, in thirty lines, because importing minio's signer costs the daemon 9 MB; a test holds the
 two against each other.
 """
 
 import hashlib
 import hmac
+import html
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from urllib.parse import quote
 
@@ -25,6 +30,9 @@ LIST = "list-type=2&max-keys=0"
 _ERROR = re.compile(r"<Error\b.*?<Code>\s*([\w.]+)\s*</Code>", re.DOTALL)
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 _REGION = re.compile(r"<Region>([\w-]+)</Region>")
+_LISTING = re.compile(r"<List(?:BucketResult|AllMyBucketsResult)\b")
+# What a store says to a request whose time is not its own.
+_SKEWED = ("RequestTimeTooSkewed", "RequestExpired")
 
 
 async def probe(params: S3Params, *, timeout: float, context: ProbeContext) -> Outcome:
@@ -33,20 +41,43 @@ async def probe(params: S3Params, *, timeout: float, context: ProbeContext) -> O
     return await attempt(partial(_ask, _Store(params, timeout, context)), timeout=timeout, secrets=secrets)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Store:
-    """Where and as whom to ask. Addresses the bucket in the path, which every store understands."""
+    """Where and as whom to ask. Addresses the bucket in the path, which every store understands.
+
+    `ahead` is how far its clock is before ours as far as it has said so; requests are signed with its time.
+    """
 
     params: S3Params
     timeout: float
     context: ProbeContext
+    ahead: timedelta = timedelta()
+    date: str = ""
+
+    @property
+    def what(self) -> str:
+        """What is asked for, for people."""
+        return f"bucket {self.params.bucket}" if self.params.bucket else "the list of buckets"
 
     async def send(self, method: str, query: str = "") -> Reply:
         """Sends one request, signed if there are keys."""
         path = f"/{quote(self.params.bucket, safe='')}" if self.params.bucket else "/"
         url = self.params.url.rstrip("/") + path + (f"?{query}" if query else "")
         asked = request(method, url, timeout=self.timeout)
-        return await fetch(self.context, asked, sign(asked, self.params, datetime.now(UTC)))
+        reply = await fetch(self.context, asked, sign(asked, self.params, datetime.now(UTC) + self.ahead))
+        self.date = reply.headers.get("date", "")
+        return reply
+
+    def takes_its_time(self) -> bool:
+        """Signs with the store's time from now on. False when it did not say what time it has."""
+        try:
+            its = parsedate_to_datetime(self.date)
+        except ValueError:
+            return False
+        if its.tzinfo is None:
+            return False
+        self.ahead = its - datetime.now(UTC)
+        return True
 
 
 def sign(asked: httpx.Request, params: S3Params, now: datetime) -> dict[str, str]:
@@ -72,28 +103,63 @@ def sign(asked: httpx.Request, params: S3Params, now: datetime) -> dict[str, str
 
 
 async def _ask(store: _Store) -> Answer:
-    params = store.params
-    if not params.access_key or not params.secret_key:
-        return _weigh_open(await store.send("GET", LIST if params.bucket else ""))
-    if not params.bucket:
+    if not store.params.access_key or not store.params.secret_key:
+        return _weigh_open(store, await store.send("GET", LIST if store.params.bucket else ""))
+    answer = await _question(store)
+    if answer.code not in _SKEWED:
+        return answer
+    if not store.takes_its_time():
+        text = f"{answer.text}; it does not say what time it has, so our clock may be the wrong one"
+        return replace(answer, verdict=Verdict.UNKNOWN, text=text)
+    answer = await _question(store)
+    apart = f"its clock and ours are {_spoken(store.ahead)} apart"
+    if answer.verdict == Verdict.PASS:
+        return replace(answer, text=f"{answer.text}; asked with its own time, for {apart}")
+    return replace(answer, text=f"{answer.text}; {apart}")
+
+
+async def _question(store: _Store) -> Answer:
+    """The signed question, and what the answer proves."""
+    if not store.params.bucket:
         reply = await store.send("GET")
-        return _pass(reply, "the list of buckets") if reply.status == 200 else _weigh(reply, reply)
+        return _pass(store, reply) if reply.status == 200 else _weigh(store, reply, reply)
     reply = await store.send("HEAD")
-    if reply.status == 200:
-        return _pass(reply, f"bucket {params.bucket}")
     if offline := _offline(reply):
         return offline
-    return _weigh(reply, await store.send("GET", LIST))
+    if reply.status == 200 and _amazonian(reply):
+        return _pass(store, reply)
+    reason = await store.send("GET", LIST)
+    if reply.status == 200 and (reason.status == 200 or _refuses(reason)):
+        # Anything may answer 200 to a HEAD; that it is a store shows in what it lists, or in how it refuses to.
+        return _pass(store, reason)
+    return _weigh(store, reply, reason)
 
 
-def _pass(reply: Reply, what: str) -> Answer:
-    if reply.kind in ("text/html", "application/json"):
-        raise Garbled(f"{what} was answered with {reply.kind}: {reply.text}")
+def _spoken(apart: timedelta) -> str:
+    seconds = abs(apart.total_seconds())
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _amazonian(*replies: Reply) -> bool:
+    return any(name.startswith("x-amz-") for reply in replies for name in reply.headers)
+
+
+def _refuses(reply: Reply) -> bool:
+    found = _ERROR.search(reply.text)
+    return found is not None and found[1] in ("AccessDenied", "AllAccessDisabled")
+
+
+def _pass(store: _Store, reply: Reply) -> Answer:
+    """A pass, if the answer is one only an S3 store gives. Raises Garbled."""
     if offline := _offline(reply):
         return offline
+    if reply.body and not (_LISTING.search(reply.text) or _refuses(reply)):
+        raise Garbled(f"{store.what} was answered with {reply.kind}, which is not S3's: {reply.text}")
+    if not reply.body and not _amazonian(reply):
+        raise Garbled(f"{store.what} was answered with HTTP {reply.status} and nothing that shows it is S3")
     server = reply.headers.get("server", "")
     facts = {"version": server} if re.search(r"\d", server) else {}
-    return Answer(verdict=Verdict.PASS, text=f"{what} is there", facts=facts)
+    return Answer(verdict=Verdict.PASS, text=f"{store.what} is there", facts=facts)
 
 
 def _offline(reply: Reply) -> Answer | None:
@@ -105,7 +171,7 @@ def _offline(reply: Reply) -> Answer | None:
     return Answer(verdict=Verdict.FAIL, text=text, code=str(reply.status), sign="offline")
 
 
-def _weigh(reply: Reply, reason: Reply) -> Answer:
+def _weigh(store: _Store, reply: Reply, reason: Reply) -> Answer:
     """Gives what a refusal proves, from the answer itself and the one that tells why."""
     if offline := _offline(reason):
         return offline
@@ -113,20 +179,20 @@ def _weigh(reply: Reply, reason: Reply) -> Answer:
     region = reply.headers.get("x-amz-bucket-region") or (_REGION.findall(reason.text) or [""])[0]
     where = f"; the region is {region}" if region else ""
     if found:
-        said = (_MESSAGE.findall(reason.text) or [""])[0]
-        when = f"; its clock says {reason.headers.get('date', '?')}" if "Skewed" in found[1] else ""
-        return Answer(verdict=Verdict.FAIL, text=f"{found[1]}: {said}{where}{when}", code=found[1])
-    amazonian = any(name.startswith("x-amz-") for name in (*reply.headers, *reason.headers))
-    if amazonian or reply.status >= 500 or reply.status == 429:
-        return Answer(verdict=Verdict.FAIL, text=f"HTTP {reply.status} without a reason{where}", code=str(reply.status))
+        said = html.unescape((_MESSAGE.findall(reason.text) or [""])[0])
+        when = f"; its clock says {store.date or '?'}" if found[1] in _SKEWED else ""
+        return Answer(verdict=Verdict.FAIL, text=f"{store.what}: {found[1]}: {said}{where}{when}", code=found[1])
+    status = reason.status if reply.status == 200 else reply.status
+    if _amazonian(reply, reason) or status >= 500 or status == 429:
+        text = f"{store.what}: HTTP {status} without a reason{where}"
+        return Answer(verdict=Verdict.FAIL, text=text, code=str(status))
     raise Garbled(f"answered with HTTP {reason.status} {reason.kind}, which is not S3's: {reason.text}")
 
 
-def _weigh_open(reply: Reply) -> Answer:
+def _weigh_open(store: _Store, reply: Reply) -> Answer:
     """Without keys any answer of S3's is a sign of life, a refusal above all."""
-    found = _ERROR.search(reply.text)
-    if found and found[1] in ("AccessDenied", "AllAccessDisabled"):
+    if _refuses(reply):
         return Answer(verdict=Verdict.PASS, text="it answers, and refuses strangers")
-    if reply.status == 200 and "<List" in reply.text:
-        return _pass(reply, "a listing without keys")
-    return _weigh(reply, reply)
+    if reply.status == 200:
+        return replace(_pass(store, reply), text=f"{store.what} is there for anybody, without a key")
+    return _weigh(store, reply, reply)

@@ -12,8 +12,18 @@ from config.checks import TcpParams
 from config.secret import Secret
 from config.services import Check
 from monitor.net import Progress, SilentResolver, Stage
-from monitor.probes.attempt import attempt, read_error
-from monitor.probes.base import Answer, Evidence, Garbled, Outcome, ProbeContext, Sight, Verdict, clean
+from monitor.probes.attempt import attempt, mask, read_error
+from monitor.probes.base import (
+    Answer,
+    Evidence,
+    Garbled,
+    Outcome,
+    ProbeContext,
+    Sight,
+    Verdict,
+    clean,
+    header_secrets,
+)
 from monitor.probes.table import KINDS, PROBES, run_check
 
 U, F = Verdict.UNKNOWN, Verdict.FAIL
@@ -124,6 +134,20 @@ def test_attempt_masks_the_secrets_it_is_told_of(virtual: Any) -> None:
 
     outcome = virtual(attempt(ask, timeout=1.0, secrets=(Secret("opensesame"), None)))
     assert "opensesame" not in repr(outcome)
+
+
+@pytest.mark.parametrize("password", ["redis", "minio", "a", "sk-"])
+def test_a_password_that_is_a_plain_word_does_not_hide_the_name_of_the_host(virtual: Any, password: str) -> None:
+    async def ask() -> Answer:
+        raise Garbled("minio-sk-1.railway.internal is not redis as asked")
+
+    outcome = virtual(attempt(ask, timeout=1.0, secrets=(Secret(password),)))
+    assert outcome.evidence.text == "minio-sk-1.railway.internal is not redis as asked"
+
+
+def test_of_a_key_with_its_scheme_the_key_is_masked_alone() -> None:
+    secrets = (*header_secrets({"Authorization": Secret("Bearer opensesame")}), Secret("open"))
+    assert mask("Bearer opensesame refused, open too", secrets) == "Bearer *** refused, *** too"
 
 
 def check_of(**fields: Any) -> Check:

@@ -53,6 +53,24 @@ def test_it_logs_in_and_learns_what_the_server_is(run: Any, valkey: Valkey) -> N
     assert outcome.facts["uptime"].isdigit()
 
 
+def test_tls_asked_of_a_redis_without_it_is_told_from_one_that_hangs(run: Any, valkey: Valkey, silent: Any) -> None:
+    async def act(scene: Any) -> list[Outcome]:
+        hangs = RedisParams(host="127.0.0.1", port=(await scene.serve(silent)).port, tls=True)
+        asked = (replace(params(valkey), tls=True), hangs)
+        return [await scene.ask("redis", one, timeout=1.2) for one in asked]
+
+    plain, hung = run(act)
+    assert cause(params(valkey), plain) == Cause.TLS
+    assert plain.latency < 1.1
+    assert (hung.evidence.sight, hung.evidence.code) == (Sight.NO_ANSWER, "tls")
+    check = Check(name="ping", kind="redis", params=params(valkey))
+    remedies = {Cause.NO_ANSWER: "a slow command blocks all others"}
+    service = Service(name="r", kind="redis", title="Redis", address="r", checks=(check,), remedies=remedies)
+    diagnosis = diagnose(service, check, hung)
+    assert diagnosis is not None
+    assert "speak no TLS" in diagnosis.remedy
+
+
 @pytest.mark.parametrize("addresses", [("::1",), ("::1", "127.0.0.1"), ("127.0.0.9", "127.0.0.1")])
 def test_every_address_of_a_name_is_tried(run: Any, names: Any, valkey: Valkey, addresses: tuple[str, ...]) -> None:
     outcome = once(run, replace(params(valkey), host="shop"), look_up=names(shop=addresses))

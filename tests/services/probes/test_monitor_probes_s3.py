@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+import re
 import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -177,6 +179,91 @@ def test_what_else_may_answer(run: Any, page: Any, head: dict[str, Any], get: di
     outcome = run(act)
     assert outcome.verdict == Verdict.FAIL
     assert cause(outcome) == proves
+
+
+BARE: list[tuple[str, dict[str, Any], Verdict]] = [
+    ("nothing at all", {"kind": ""}, Verdict.FAIL),
+    ("its root page as text", {"kind": "text/plain", "body": b"hello"}, Verdict.FAIL),
+    ("a listing", {"kind": "application/xml", "body": b"<ListBucketResult></ListBucketResult>"}, Verdict.PASS),
+    ("S3's refusal to list", {"kind": "application/xml", "status": 403, "body": error("AccessDenied")}, Verdict.PASS),
+    ("a 503", {"status": 503}, Verdict.FAIL),
+]
+
+
+@pytest.mark.parametrize(("get", "verdict"), [row[1:] for row in BARE], ids=[row[0] for row in BARE])
+def test_a_bare_200_is_asked_to_show_that_it_is_a_store(
+    run: Any, page: Any, get: dict[str, Any], verdict: Verdict
+) -> None:
+    async def act(scene: Any) -> Outcome:
+        stage = await scene.serve(answers(HEAD=page(kind=""), GET=page(**get)))
+        asked = S3Params(url=f"http://127.0.0.1:{stage.port}", bucket="backups")
+        asked = replace(asked, access_key=Secret("key"), secret_key=Secret(CANARY))
+        outcome: Outcome = await scene.ask("s3", asked)
+        return outcome
+
+    outcome = run(act)
+    assert outcome.verdict == verdict
+    if verdict == Verdict.FAIL:
+        assert cause(outcome) == (Cause.SERVER_ERROR if get.get("status") == 503 else Cause.WRONG_SERVICE)
+
+
+def clocked(page: Any, clock: timedelta, *, tells: bool = True) -> Any:
+    """A store whose clock is that far before ours, and which refuses requests 15 minutes away from its time."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            stamp = re.search(rb"x-amz-date: (\S+)", head)
+            assert stamp is not None
+            now = datetime.now(UTC) + clock
+            asked = datetime.strptime(stamp[1].decode(), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            date = {"date": format_datetime(now, usegmt=True)} if tells else {}
+            if abs(asked - now) < timedelta(minutes=15):
+                writer.write(page(kind="", x_amz_request_id="1", **date))
+            else:
+                body = b"" if head.startswith(b"HEAD") else error("RequestTimeTooSkewed")
+                writer.write(page(body, status=403, kind="application/xml", **date))
+            await writer.drain()
+
+    return script
+
+
+@pytest.mark.parametrize("clock", [timedelta(hours=1), timedelta(hours=-30), timedelta(days=400)])
+def test_clocks_that_differ_are_no_outage(run: Any, page: Any, clock: timedelta) -> None:
+    async def act(scene: Any) -> Outcome:
+        stage = await scene.serve(clocked(page, clock))
+        asked = S3Params(url=f"http://127.0.0.1:{stage.port}", bucket="backups")
+        asked = replace(asked, access_key=Secret("key"), secret_key=Secret(CANARY))
+        outcome: Outcome = await scene.ask("s3", asked)
+        return outcome
+
+    outcome = run(act)
+    assert outcome.verdict == Verdict.PASS
+    assert "asked with its own time" in outcome.evidence.text
+
+
+def test_of_a_store_that_does_not_tell_its_time_nothing_is_known(run: Any, page: Any) -> None:
+    async def act(scene: Any) -> Outcome:
+        stage = await scene.serve(clocked(page, timedelta(hours=1), tells=False))
+        asked = S3Params(url=f"http://127.0.0.1:{stage.port}", bucket="backups")
+        asked = replace(asked, access_key=Secret("key"), secret_key=Secret(CANARY))
+        outcome: Outcome = await scene.ask("s3", asked)
+        return outcome
+
+    assert run(act).verdict == Verdict.UNKNOWN
+
+
+def test_the_evidence_names_the_bucket_in_plain_letters(run: Any, page: Any) -> None:
+    said = b"<Error><Code>NoSuchBucket</Code><Message>No &#34;b&#34; &amp; none</Message></Error>"
+
+    async def act(scene: Any) -> Outcome:
+        stage = await scene.serve(answers(HEAD=page(status=404), GET=page(said, status=404, kind="application/xml")))
+        asked = S3Params(url=f"http://127.0.0.1:{stage.port}", bucket="backups")
+        asked = replace(asked, access_key=Secret("key"), secret_key=Secret(CANARY))
+        outcome: Outcome = await scene.ask("s3", asked)
+        return outcome
+
+    assert run(act).evidence.text == 'bucket backups: NoSuchBucket: No "b" & none'
 
 
 def test_without_keys_a_web_page_is_no_store(run: Any, page: Any, say: Any) -> None:
