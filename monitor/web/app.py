@@ -101,8 +101,7 @@ class _Site:
 
     async def check(self, _: Request) -> Response:
         if self._board.standby:
-            says = "this daemon stands by: another one holds the state folder and does the watching; ask that one"
-            return JSONResponse({"error": says}, HTTPStatus.SERVICE_UNAVAILABLE)
+            return _standing_by()
         self._rounds.ask()
         return JSONResponse({"status": "check_triggered"}, HTTPStatus.ACCEPTED)
 
@@ -110,6 +109,8 @@ class _Site:
         if self.backup_now is None:
             says = "set API_TOKEN and send it: without one anybody could have the databases dumped"
             return JSONResponse({"error": says}, HTTPStatus.FORBIDDEN)
+        if self._board.standby:
+            return _standing_by()
         if self._board.backup is None:
             says = "no backups are taken here: it needs a database, and MINIO_ENDPOINT with its keys or BACKUP_DIR"
             return JSONResponse({"error": says}, HTTPStatus.CONFLICT)
@@ -167,6 +168,11 @@ class _Rounds:
 def _log_failed_round(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.error("asked_round_failed", exc_info=error)
+
+
+def _standing_by() -> Response:
+    says = "this daemon stands by: another one holds the state folder and does the work; ask that one"
+    return JSONResponse({"error": says}, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
