@@ -3,15 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv demo demo-litellm test lint format lock clean
+.PHONY: help venv demo demo-litellm test lint format pages lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo          the daemon against a real local stack (Ctrl-C ends it)'
-	@echo 'make test          the whole test suite'
-	@echo 'make lint          ruff, mypy, import floors, generated pages'
-	@echo 'make venv          only the virtual environment that the others use'
+	@echo 'make test          the whole test suite, the comparison of generated pages with the code among it'
+	@echo 'make lint          ruff, mypy, import floors'
+	@echo 'make format        what ruff can put right by itself'
+	@echo 'make pages         writes the generated pages of docs/reference anew'
+	@echo 'make lock          requirements/*.txt anew from pyproject.toml; ARGS=--upgrade takes newer versions'
+	@echo 'make venv          only the virtual environments that the others use'
 	@echo 'make demo-litellm  also install the real LiteLLM (about 750 MB) for the demo and the tests'
+	@echo 'make clean         removes caches and built wheels; virtual environments stay'
 
 venv: $(VENV)/.installed
 
@@ -47,3 +51,29 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+format: venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pages: venv
+	@for page in docs/*.py; do $(BIN)/python "$$page" || exit 1; done
+
+# Each file holds names, versions and hashes for every platform and Python from 3.11 on, and no address: the tool may be
+# told of a package index of one's own, but must not write it down. It lives for this one run.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links $(ARGS)
+
+lock:
+	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && $(PYTHON) -m venv "$$tool" && \
+	  "$$tool/bin/python" -m pip install --quiet --disable-pip-version-check uv && cd requirements && \
+	  PATH="$$tool/bin:$$PATH" && set -ex && \
+	  $(COMPILE) ../pyproject.toml -o run.txt && \
+	  $(COMPILE) ../pyproject.toml --group ../pyproject.toml:dev --group ../pyproject.toml:demo -o dev.txt && \
+	  $(COMPILE) --group ../pyproject.toml:build -o build.txt && \
+	  $(COMPILE) --group ../pyproject.toml:clickhouse -o clickhouse.txt && \
+	  $(COMPILE) --group ../pyproject.toml:litellm -o litellm.txt
+
+clean:
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
