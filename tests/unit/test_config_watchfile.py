@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -352,10 +351,17 @@ def test_the_line_of_a_key(place: tuple[str, ...], line: int | None) -> None:
     assert line_of(text, place) == line
 
 
-def test_values_that_are_no_tables_never_break_anything(told: Told) -> None:
-    values: list[Any] = ["3", "'x'", "[1]", "[[1]]", "{ a = 1 }", "{ a = { b = 1 } }", "[{ a = 1 }]", "true", "1.5"]
+def test_a_value_of_the_wrong_kind_is_told_at_its_place_and_changes_nothing(told: Told) -> None:
+    values = ["3", "[1]", "[[1]]", "{ a = 1 }", "{ a = { b = 1 } }", "[{ a = 1 }]", "true", "1.5", "'x'"]
+    plain = told("").services
     for value in values:
         for key in ("services", "services.litellm", "services.litellm.checks", "services.a.checks", "defaults"):
-            told(f"{key} = {value}\n")
+            found = told(f"{key} = {value}\n")
+            assert found.services == plain, (key, value)
+            assert [problem for problem in found.problems if key in problem.place], (key, value)
         for key in ("checks.ready", "checks.ready.signs", "remedies", "depends_on", "title", "checks.ready.headers"):
-            told(f"services.litellm.{key} = {value}\n")
+            found = told(f"services.litellm.{key} = {value}\n")
+            meant = (key, value) == ("title", "'x'")
+            assert [service.name for service in found.services] == [service.name for service in plain], (key, value)
+            told_of = [problem for problem in found.problems if "services.litellm" in problem.place]
+            assert bool(told_of) != meant, (key, value)
