@@ -282,6 +282,7 @@ class PostgresRestore:
                 compared = compare(connection, artifact, item.dump.tables)
                 self._tell(item, artifact.plain_bytes, "analyzing")
                 connection.execute("ANALYZE")
+            self._check_stop()
             state = "restored" if item.dump.tables is None else "some tables"
             target.mark(item.work, replace(mark, state=state))
         except BaseException:

@@ -20,6 +20,9 @@ MAINTENANCE = ("postgres", "template1")
 # NAMEDATALEN less one: the server cuts longer names off without a word.
 LONGEST_NAME = 63
 
+# When a session began, as the same text whatever its time zone.
+SINCE = "SELECT extract(epoch FROM backend_start)::numeric::text FROM pg_stat_activity WHERE pid = %s"
+
 SERVER = """
 SELECT current_setting('server_version'), r.rolsuper, r.rolcreatedb OR r.rolsuper, r.rolcreaterole OR r.rolsuper,
   r.rolsuper OR pg_has_role('pg_signal_backend', 'MEMBER'), session_user::text
@@ -135,7 +138,7 @@ class Target:
             self.user = str(row[5])
             self.major = self._connection.info.server_version // 10_000
             self.pid = self._connection.info.backend_pid
-            self.since = str(self.ask("SELECT backend_start FROM pg_stat_activity WHERE pid = %s", self.pid)[0][0])
+            self.since = str(self.ask(SINCE, self.pid)[0][0])
 
     @property
     def place(self) -> str:
@@ -211,8 +214,7 @@ class Target:
 
     def alive(self, mark: Mark) -> bool:
         """Whether the restore that wrote `mark` still runs, ourselves included."""
-        query = "SELECT FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s"
-        return bool(self.ask(query, mark.pid, mark.since))
+        return self.ask(SINCE, mark.pid) == [(mark.since,)]
 
     def end_sessions(self, names: list[str]) -> None:
         """Ends whoever is connected to these databases."""
