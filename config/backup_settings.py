@@ -10,12 +10,12 @@ from pathlib import Path
 
 from config.env import Env
 from config.secret import Secret
+from config.syntax import BUCKET
 from config.urls import FORMS, Address, AddressError, parse_address
 
 DAY = 86_400
 RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 IDENTITY = re.compile(r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}")
-BUCKET = re.compile(r"(?!.*(?:\.\.|\.-|-\.))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 UNSAFE = re.compile(r"[^a-z0-9._-]+")
 
 

@@ -24,12 +24,29 @@ class Limits:
 
 
 # What the text of a field is written in.
-Syntax = Literal["jmespath", "regex", "header", "fact"]
+Syntax = Literal[
+    "jmespath",
+    "regex",
+    "header",
+    "fact",
+    "host",
+    "name",
+    "method",
+    "paths",
+    "headers",
+    "metadata",
+    "sendable",
+    "libpq",
+    "bucket",
+]
 
 JmesPath = Annotated[str, "jmespath"]
 Regex = Annotated[str, "regex"]
 HeaderRegex = Annotated[str, "header"]  # "name: regex"
 Fact = Annotated[str, "fact"]  # a JMESPath, or "header:NAME"
+Host = Annotated[str, "host"]  # a name or an IP address, nothing else
+Sendable = Annotated[str, "sendable"]  # goes into a header
+SendableSecret = Annotated[Secret, "sendable"]
 Port = Annotated[int, Limits(1, 65_535)]
 
 
@@ -64,13 +81,14 @@ class HttpParams:
     `signs` are looked for first. Then the status must be in `status`, the content must be JSON if `json` or
     `expect_json` says so, `expect_json` (JMESPath over the body) must be truthy, `expect_text` must be found,
     and every header of `expect_header` ("name" to regex) must match.
+    `headers` may hold Host, for one of several names at an address; what follows from the request itself is refused.
     `facts` maps a fact's name (version, role, uptime) to a JMESPath over the body or "header:NAME".
     """
 
     url: str
-    paths: tuple[str, ...] = ("",)
-    method: str = "GET"
-    headers: Mapping[str, str | Secret] = field(default_factory=dict)
+    paths: Annotated[tuple[str, ...], "paths"] = ("",)
+    method: Annotated[str, "method"] = "GET"
+    headers: Annotated[Mapping[str, str | Secret], "headers"] = field(default_factory=dict)
     body: str | None = None
     status: tuple[Annotated[int, Limits(100, 599)], ...] = (200,)
     json: bool = False
@@ -89,7 +107,7 @@ class HttpParams:
 class TcpParams:
     """A TCP connection that opens; with `send` and `expect` (regex), a line that is answered."""
 
-    host: str
+    host: Host
     port: Port
     send: str | None = None
     expect: Regex | None = None
@@ -104,9 +122,9 @@ class TlsParams:
     judged by their dates alone when it is off. `starttls` speaks PostgreSQL's SSLRequest first.
     """
 
-    host: str
+    host: Host
     port: Port
-    server_name: str | None = None
+    server_name: Host | None = None
     warn_days: Annotated[int, Limits(0, 3650)] = 14
     verify: bool = True
     starttls: Literal["none", "postgres"] = "none"
@@ -117,7 +135,7 @@ class TlsParams:
 class DnsParams:
     """A name that resolves, to records of each type asked for, from the system's resolver."""
 
-    name: str
+    name: Annotated[str, "name"]
     types: tuple[Literal["A", "AAAA"], ...] = ("A",)
     expect: tuple[str, ...] = ()
 
@@ -126,11 +144,11 @@ class DnsParams:
 class GrpcParams:
     """grpc.health.v1.Health/Check of `service` ("" is the server as a whole) answers SERVING."""
 
-    host: str
+    host: Host
     port: Port
     service: str = ""
     tls: bool = False
-    headers: Mapping[str, str | Secret] = field(default_factory=dict)
+    headers: Annotated[Mapping[str, str | Secret], "metadata"] = field(default_factory=dict)
     family: Family = "any"
 
 
@@ -138,19 +156,19 @@ class GrpcParams:
 class PostgresParams:
     """SELECT 1 over a fresh connection. `options` are further libpq parameters, such as sslmode."""
 
-    host: str
+    host: Host
     port: Port = 5432
     user: str = "postgres"
     password: Secret | None = None
     database: str = "postgres"
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Annotated[Mapping[str, str], "libpq"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisParams:
     """AUTH and PING over a fresh connection."""
 
-    host: str
+    host: Host
     port: Port = 6379
     user: str | None = None
     password: Secret | None = None
@@ -163,9 +181,9 @@ class ClickhouseParams:
     """An authenticated SELECT 1 over ClickHouse's HTTP interface. `url` has no path, user or query."""
 
     url: str
-    user: str = "default"
-    password: Secret | None = None
-    database: str = "default"
+    user: Sendable = "default"
+    password: SendableSecret | None = None
+    database: Sendable = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +191,10 @@ class S3Params:
     """A signed HEAD of `bucket`; with no bucket, a signed listing of buckets. `url` has no path."""
 
     url: str
-    access_key: Secret | None = None
+    access_key: SendableSecret | None = None
     secret_key: Secret | None = None
-    bucket: str | None = None
-    region: str = "us-east-1"
+    bucket: Annotated[str, "bucket"] | None = None
+    region: Sendable = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,21 +6,8 @@ from urllib.parse import unquote
 
 from config.presets import Preset
 from config.secret import Secret
+from config.syntax import LIBPQ_OPTIONS, SSL_MODES
 from config.urls import FORMS, Address, AddressError, parse_address, shown_names
-
-# What libpq reads from an address. Anything else in there is for an ORM or a pool and would make libpq refuse it.
-LIBPQ_OPTIONS = (
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "sslnegotiation",
-    "channel_binding",
-    "gssencmode",
-    "target_session_attrs",
-    "options",
-)
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,7 +165,7 @@ class Env:
         return bool(self.environ.get(name, "").strip())
 
     def _remember(self, name: str, kind: Kind, default: object, says: str, value: str | None) -> None:
-        shown_default = "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+        shown_default = "" if default is None else plain(default) if isinstance(default, float) else str(default)
         self.reads[name] = Read(variable=name, kind=kind, default=shown_default, says=says, shown=value or "")
 
     def _numeric(
@@ -175,13 +175,18 @@ class Env:
         self._remember(name, kind, float(default), says, value)
         if value is None:
             return default
-        remedy = f"write a {kind} from {least:g} to {most:g}, without a unit"
+        remedy = f"write a {kind} from {plain(least)} to {plain(most)}, without a unit"
         try:
             number = float(int(value)) if kind == "whole number" else float(value)
         except ValueError:
             self.problem(name, f"is not a {kind}", remedy)
             return default
         if math.isnan(number) or not least <= number <= most:
-            self.problem(name, f"is not between {least:g} and {most:g}", remedy)
+            self.problem(name, f"is not between {plain(least)} and {plain(most)}", remedy)
             return default
         return number
+
+
+def plain(number: float) -> str:
+    """A number as people write it: 16777216, not 1.67772e+07."""
+    return str(int(number)) if number == int(number) else str(number)

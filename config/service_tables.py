@@ -81,7 +81,7 @@ def make_service(
     """The service `name`; None when nothing of it can be used. `depends_on` is already settled."""
     place = ("services", name)
     top = {key: value for key, value in {**base, **changes}.items() if key not in ("checks", "remedies")}
-    written = build(ServiceTable, {**changes, **top}, place, report)
+    written = build(ServiceTable, {**changes, **top}, place, report, leniently=True)
     known = build(ServiceTable, base, place, report)
     if written is None or known is None:
         return None
@@ -99,7 +99,7 @@ def make_service(
             made = _check(check, {**own, **level, **given}, {**level, **given}, where, defaults, report)
             checks += [made] if made else []
     merged = [{**known.checks.get(check, {}), **written.checks.get(check, {})} for check in names]
-    if all(table.get("enabled") is False for table in merged):
+    if all(table.get("enabled") is False for table in merged) and (names or not changes.get("checks")):
         report(place, "has no check that is on", "write paused = true to rest the whole service" if merged else HOW)
     if not checks:
         return None
@@ -123,7 +123,7 @@ def _check(
     """One check from its merged table; `chosen` is the part that was asked for on purpose. None if off or unusable."""
     frame_keys = slots_of(CheckTable)
     frame_table = {key: value for key, value in table.items() if key in frame_keys}
-    frame = build(CheckTable, frame_table, place, report)
+    frame = build(CheckTable, frame_table, place, report, leniently=True)
     if frame is None or not frame.enabled:
         return None
     cls = PARAMS[frame.kind]
@@ -133,17 +133,19 @@ def _check(
         report(
             (*place, key), f"is not a known key of a {frame.kind} check", suggest(key, {*slots_of(cls), *frame_keys})
         )
-    params = None if wrong else build(cls, _settle_url(frame.kind, rest, place, report), place, report)
+    fitting = {key: value for key, value in rest.items() if key not in wrong}
+    params = build(cls, _settle_url(frame.kind, fitting, place, report), place, report)
     interval = _first(frame.interval, defaults.interval, 60.0)
     timeout = _first(frame.timeout, defaults.timeout, 10.0)
+    misread = any(table.get(key) is not None and getattr(frame, key) is None for key in ("interval", "timeout"))
     if timeout >= interval:
-        if "timeout" in chosen:
+        if "timeout" in chosen and not misread:
             report((*place, "timeout"), "is not below the interval", "lower it, or raise the interval")
         timeout = interval / 2
     latency = frame.latency_threshold if frame.latency_threshold is not None else defaults.latency_threshold
-    if latency and latency >= timeout and "latency_threshold" in chosen:
+    if latency and latency >= timeout and "latency_threshold" in chosen and not misread:
         report((*place, "latency_threshold"), "is not below the timeout, so it could never be passed", "lower it")
-    if params is None:
+    if params is None or wrong:
         return None
     return Check(
         name=name,
@@ -185,9 +187,15 @@ def _settle_url(kind: str, table: Table, place: Place, report: Report) -> Table:
             settled["headers"] = with_basic(table.get("headers"), address.user, address.password)
         return settled
     settled["url"] = address.url.removesuffix(address.path) if address.path else address.url
+    if address.path or address.options:
+        report(where, "has something after host and port, which would not be asked for", "take it out")
+    if kind == "s3" and (address.user or address.password):
+        report(where, "names a user, which S3 has not", "write the keys into access_key and secret_key")
     if kind == "clickhouse":
-        settled.setdefault("user", address.user)
-        settled.setdefault("password", address.password)
+        for key, said in (("user", address.user), ("password", address.password)):
+            if said and table.get(key) is not None:
+                report(where, f"names a {key}, and {key} does so too", "write it once")
+            settled.setdefault(key, said)
     return settled
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from config.env import Env, Problem
-from config.expansion import expand
+from config.expansion import PLACEHOLDER, expand
 from config.graph import find_circle, settle_dependencies
 from config.instances import Instance, find_instances
 from config.presets import Preset, presets
@@ -61,14 +61,16 @@ def survey(env: Env, settings: WatchSettings) -> Discovery:
             plans[name] = Plan(kind="custom", base={}, changes=table, depends_on=())
 
     def report(place: Place, message: str, remedy: str) -> None:
-        env.problem(file.where(place), message, remedy)
+        env.problem(_blamed(place, plans, file), message, remedy)
 
     services = []
+    graph: dict[str, tuple[str, ...]] = {}
     for name in sorted(plans):
         plan = plans[name]
         depends_on = plan.depends_on
         if isinstance(plan.changes.get("depends_on"), list):
             depends_on = _named_dependencies(name, plan.changes["depends_on"], plans, file, env)
+        graph[name] = depends_on
         base = _without_idle_signs(plan.base, {plans[other].kind for other in depends_on})
         service = make_service(
             name,
@@ -82,8 +84,8 @@ def survey(env: Env, settings: WatchSettings) -> Discovery:
         )
         if service is not None:
             services.append(service)
-    services = _paused(services, settings.paused, env)
-    _check_graph(services, file, env)
+    services = _paused(services, settings.paused, plans, env)
+    _check_graph(graph, file, env)
     if not plans and not env.problems:
         _say_what_to_set(env)
     sources = [
@@ -109,6 +111,7 @@ class Plan:
     changes: Table
     depends_on: tuple[str, ...]
     variables: tuple[str, ...] = ()
+    instance: Instance | None = None
 
 
 def _plan(instance: Instance, instances: list[Instance], file: WatchFile) -> Plan:
@@ -119,7 +122,24 @@ def _plan(instance: Instance, instances: list[Instance], file: WatchFile) -> Pla
         changes=file.services.get(instance.name, {}),
         depends_on=settle_dependencies(instance, preset, instances),
         variables=tuple(variable for variable, _ in instance.sources),
+        instance=instance,
     )
+
+
+def _blamed(place: Place, plans: Mapping[str, Plan], file: WatchFile) -> str:
+    """Where what is wrong at `place` was said: in the file, or in the variables a preset's check was filled from."""
+    plan = plans.get(place[1]) if len(place) > 1 else None
+    written: object = plan.changes if plan else None
+    for key in place[2:]:
+        written = written.get(key) if isinstance(written, Mapping) else None
+    if plan is None or plan.instance is None or written is not None or place[2:3] != ("checks",):
+        return file.where(place)
+    template: object = presets()[plan.kind].checks
+    for key in place[3:]:
+        template = template.get(key) if isinstance(template, Mapping) else None
+    names = plan.instance.names
+    found = [names.get(part, names["setting"]) for part in PLACEHOLDER.findall(str(template)) if part]
+    return " or ".join(dict.fromkeys(found)) or file.where(place)
 
 
 def _fill(instance: Instance, preset: Preset) -> Table:
@@ -227,9 +247,8 @@ def _named_dependencies(
     return tuple(dict.fromkeys(found))
 
 
-def _paused(services: list[Service], names: tuple[str, ...], env: Env) -> list[Service]:
+def _paused(services: list[Service], names: tuple[str, ...], watched: Mapping[str, Plan], env: Env) -> list[Service]:
     """The services, with those named in PAUSE paused."""
-    watched = {service.name for service in services}
     for name in names:
         if name not in watched and _preset_of(name):
             env.note(f"PAUSE: {name} is not watched anyway")
@@ -238,9 +257,11 @@ def _paused(services: list[Service], names: tuple[str, ...], env: Env) -> list[S
     return [replace(service, paused=True) if service.name in names else service for service in services]
 
 
-def _check_graph(services: list[Service], file: WatchFile, env: Env) -> None:
-    circle = find_circle({service.name: service.depends_on for service in services})
-    if circle:
+def _check_graph(graph: Mapping[str, tuple[str, ...]], file: WatchFile, env: Env) -> None:
+    """Reports circles until none would be left if each were cut at its end."""
+    edges = dict(graph)
+    while circle := find_circle(edges):
+        edges[circle[-1]] = tuple(name for name in edges[circle[-1]] if name != circle[0])
         row = " → ".join((*circle, circle[0]))
         place = next((("services", name, "depends_on") for name in circle if name in file.services), ("services",))
         env.problem(file.where(place), f"services depend on each other in a circle: {row}", "take one of them out")

@@ -12,10 +12,10 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import jmespath
-
 from config.checks import Limits
+from config.env import plain
 from config.secret import Secret
+from config.syntax import RULES, MisfitError
 
 Place = tuple[str, ...]
 Report = Callable[[Place, str, str], None]
@@ -23,15 +23,6 @@ T = TypeVar("T")
 
 # Names of headers and metadata whose values are nobody's business.
 SECRET_HEADER = re.compile(r"auth|key|token|secret|password|cookie", re.IGNORECASE)
-
-
-class MisfitError(ValueError):
-    """A value that does not fit its field: what is wrong and what would fit."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +48,13 @@ def _required(slot: "Field[Any]") -> bool:
     return slot.default is MISSING and slot.default_factory is MISSING
 
 
-def build(cls: type[T], table: Mapping[str, object], place: Place, report: Report) -> T | None:
+def build(
+    cls: type[T], table: Mapping[str, object], place: Place, report: Report, *, leniently: bool = False
+) -> T | None:
     """A `cls` from `table`, or None after reporting every key that is unknown, missing or does not fit.
 
-    A value of None counts as not given.
+    A value of None counts as not given. `leniently`: what does not fit is left out once it was reported, so that the
+    rest can be looked into; None only when that is something that must be given.
     """
     known = slots_of(cls)
     values: dict[str, Any] = {}
@@ -79,7 +73,7 @@ def build(cls: type[T], table: Mapping[str, object], place: Place, report: Repor
         if slot.required and table.get(key) is None:
             report(place, f"lacks {key}", f"add {key} = …")
             sound = False
-    if not sound:
+    if not sound and not (leniently and all(key in values for key, slot in known.items() if slot.required)):
         return None
     try:
         return cls(**values)
@@ -185,42 +179,11 @@ def _restricted(value: Any, rule: object) -> Any:
     """`value` back, if the rule of its Annotated field allows it."""
     if isinstance(rule, Limits):
         if not rule.least <= value <= rule.most:
-            raise MisfitError("is out of range", f"write a number from {rule.least:g} to {rule.most:g}")
+            raise MisfitError("is out of range", f"write a number from {plain(rule.least)} to {plain(rule.most)}")
         return value
-    if rule == "header":
-        name, colon, expression = value.partition(":")
-        if not colon or not name.strip():
-            raise MisfitError("is not of the form name: regular expression", 'write "name: expression"')
-        _regex(expression.strip())
-    elif rule == "regex":
-        _regex(value)
-    elif rule == "jmespath" or (rule == "fact" and not value.startswith("header:")):
-        _jmespath(value)
+    if isinstance(rule, str):
+        RULES[rule](value)
     return value
-
-
-def _regex(expression: str) -> None:
-    try:
-        re.compile(expression)
-    except re.error as error:
-        where = f" at position {error.pos}" if error.pos is not None else ""
-        what = error.msg.partition("'")[0].strip()  # what follows quotes the expression
-        remedy = "write a \\ before . * + ? ( ) [ ] that stand for themselves"
-        raise MisfitError(f"is not a regular expression: {what}{where}", remedy) from None
-
-
-def _jmespath(expression: str) -> None:
-    """Raises MisfitError unless it compiles and names functions that exist. Its own messages span several lines."""
-    try:
-        jmespath.compile(expression).search({})
-    except jmespath.exceptions.UnknownFunctionError:
-        raise MisfitError("uses a JMESPath function that does not exist", "see jmespath.org") from None
-    except jmespath.exceptions.ArityError:
-        raise MisfitError("gives a JMESPath function too few or too many arguments", "see jmespath.org") from None
-    except jmespath.exceptions.JMESPathTypeError:
-        return  # sound; there was only nothing to work on
-    except ValueError:
-        raise MisfitError("is not a JMESPath expression", "see jmespath.org; numbers stand in `backticks`") from None
 
 
 def _kind(value: object) -> str:

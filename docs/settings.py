@@ -16,12 +16,12 @@ from config.backup_settings import (
 )
 from config.causes import Cause
 from config.checks import PARAMS, Limits, Sign
-from config.endpoints import LIBPQ_OPTIONS
 from config.env import Env
 from config.presets import Preset, presets
 from config.secret import Secret
 from config.service_tables import CheckTable, DefaultsTable, ServiceTable
 from config.settings import NOT_YET, LogSettings, StateSettings, WatchSettings, WebSettings
+from config.syntax import LIBPQ_OPTIONS
 from config.urls import FORMS, PRIVATE_ENDINGS
 
 PAGE = Path(__file__).parent / "reference" / "settings.md"
@@ -122,6 +122,15 @@ SYNTAX = {
     "regex": "regular expression",
     "header": "`name: regex`",
     "fact": "JMESPath or `header:NAME`",
+    "host": "host name or IP address",
+    "name": "name to look up",
+    "method": "HTTP method",
+    "paths": "list of: path that begins with /",
+    "headers": "table of: text",
+    "metadata": "table of: text",
+    "sendable": "plain ASCII text",
+    "libpq": "table of: text, by libpq's names",
+    "bucket": "bucket's name",
 }
 
 
@@ -217,6 +226,8 @@ def kind_of(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         rule = arguments[1]
+        if rule == "sendable" and arguments[0] is Secret:
+            return f"secret text, {SYNTAX[rule].removesuffix(' text')}"
         return (
             f"{kind_of(arguments[0])}, {rule.least:g} to {rule.most:.8g}" if isinstance(rule, Limits) else SYNTAX[rule]
         )

@@ -211,6 +211,20 @@ def test_changes_to_what_is_not_watched_here_are_noted(told: Told) -> None:
 
 CHECK = "[services.a.checks.x]\n"
 HTTP = CHECK + 'kind = "http"\nurl = "http://a:1"\n'
+TCP = CHECK + 'kind = "tcp"\nport = 1\n'
+GRPC = CHECK + 'kind = "grpc"\nhost = "a"\n'
+PG = CHECK + 'kind = "postgres"\nhost = "a"\n'
+LAKE = CHECK + 'kind = "clickhouse"\n'
+STORE = CHECK + 'kind = "s3"\n'
+HOSTS = [
+    ("'h:6379'", "into its own key"),
+    ("'http://h'", "is an address"),
+    ("'[::1]'", "has brackets"),
+    ("''", "is empty"),
+    ("'h y'", "no host name has"),
+    ("'-h'", "no host name has"),
+]
+DIALLED = ("tcp", "tls", "redis", "postgres", "grpc")
 
 
 @pytest.mark.parametrize(
@@ -279,11 +293,35 @@ HTTP = CHECK + 'kind = "http"\nurl = "http://a:1"\n'
         (CHECK + 'kind = "http"\nurl = "http://u:${TOKEN}#@a"\n', 3, "services.a.checks.x.url", "after the host"),
         (CHECK + 'kind = "tcp"\nhost = "a"\nport = 70000\n', 4, "services.a.checks.x.port", "out of range"),
         (CHECK + 'kind = "tcp"\nhost = "a"\nport = "${TOKEN}"\n', 4, "services.a.checks.x.port", "holds no number"),
+        *((TCP + f"host = {host}\n", 4, "services.a.checks.x.host", says) for host, says in HOSTS),
+        *((f"{CHECK}kind = '{kind}'\nhost = ''\n", 3, "services.a.checks.x.host", "is empty") for kind in DIALLED),
+        (CHECK + 'kind = "dns"\nname = ""\n', 3, "services.a.checks.x.name", "no name"),
+        (CHECK + 'kind = "dns"\nname = "http://a"\n', 3, "services.a.checks.x.name", "no name"),
+        (HTTP + "headers = { 'X A' = 'b' }\n", 4, "services.a.checks.x.headers", "no header can have"),
+        (HTTP + 'headers = { X-A = "b\\nX-C: d" }\n', 4, "services.a.checks.x.headers", "header cannot carry"),
+        (HTTP + "headers = { X-A = '☃' }\n", 4, "services.a.checks.x.headers", "header cannot carry"),
+        (HTTP + "headers = { X-A = 'b ' }\n", 4, "services.a.checks.x.headers", "header cannot carry"),
+        (HTTP + "headers = { X-Key = '${SNOW}' }\n", 4, "services.a.checks.x.headers", "header cannot carry"),
+        (HTTP + "headers = { Content-Length = '5' }\n", 4, "services.a.checks.x.headers", "sets Content-Length"),
+        (HTTP + "method = 'GET X'\n", 4, "services.a.checks.x.method", "no HTTP method"),
+        (HTTP + "paths = []\n", 4, "services.a.checks.x.paths", "is empty"),
+        (HTTP + "paths = ['health']\n", 4, "services.a.checks.x.paths", "cannot be asked for"),
+        (HTTP + "paths = ['/a b']\n", 4, "services.a.checks.x.paths", "cannot be asked for"),
+        (HTTP + "max_body = 0\n", 4, "services.a.checks.x.max_body", "from 1 to 16777216"),
+        (GRPC + "headers = { grpc-timeout = '1S' }\n", 4, "services.a.checks.x.headers", "keeps for itself"),
+        (PG + "options = { sslmod = 'require' }\n", 4, "services.a.checks.x.options", "no option of libpq's"),
+        (PG + "options = { sslmode = 'bogus' }\n", 4, "services.a.checks.x.options", "unknown word for sslmode"),
+        (LAKE + "url = 'http://a:8123/?user=x'\n", 3, "services.a.checks.x.url", "after host and port"),
+        (LAKE + "url = 'http://a:8123/db'\n", 3, "services.a.checks.x.url", "after host and port"),
+        (LAKE + "url = 'http://u@a'\nuser = 'v'\n", 3, "services.a.checks.x.url", "names a user"),
+        (LAKE + "url = 'http://a'\nuser = 'é'\n", 4, "services.a.checks.x.user", "header cannot carry"),
+        (STORE + "url = 'http://u:p@a'\n", 3, "services.a.checks.x.url", "which S3 has not"),
+        (STORE + "url = 'http://a'\nbucket = 'My Bucket'\n", 4, "services.a.checks.x.bucket", "no bucket's name"),
         (CHECK + 'kind = "dns"\nname = "a"\ntypes = ["MX"]\n', 4, "services.a.checks.x.types", "not one of the words"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(told: Told, text: str, line: int, place: str, says: str) -> None:
-    problems = told(text, {"TOKEN": CANARY, "ASKS": f"http://a/?{CANARY}"}).problems
+    problems = told(text, {"TOKEN": CANARY, "SNOW": f"{CANARY}☃", "ASKS": f"http://a/?{CANARY}"}).problems
     first = next(problem for problem in problems if problem.place.endswith(f"watch.toml:{line}: {place}"))
     assert says in str(first)
     assert first.remedy
@@ -299,6 +337,47 @@ def test_a_circle_of_dependencies_is_a_problem(told: Told, edges: dict[str, list
     (problem,) = told(text).problems
     assert "in a circle" in problem.message
     assert " → " in problem.message
+
+
+def test_every_circle_is_told(told: Told) -> None:
+    pairs = {"litellm": "postgres", "postgres": "litellm", "redis": "redis"}
+    text = "".join(f'[services.{name}]\ndepends_on = ["{other}"]\n' for name, other in pairs.items())
+    text += "[services.redis.checks.ping]\ntimeout = 0\n"
+    problems = [problem.message for problem in told(text).problems]
+    assert len(problems) == 3
+    assert any("litellm → postgres → litellm" in message for message in problems)
+    assert any("redis → redis" in message for message in problems)
+
+
+def test_no_mistake_in_a_check_hides_another(told: Told) -> None:
+    text = (
+        "[services.a]\ninterval = 'soon'\ndepends_on = ['nobody']\n"
+        + CHECK
+        + "kind = 'tcp'\nport = 70000\nhost = 'h y'\ninterval = '2m'\ntimeout = 90\nseverity = 'bad'\nexect = 'x'\n"
+    )
+    problems = told(text, {"PAUSE": "a"}).problems
+    assert {problem.place.rpartition(" ")[2] for problem in problems} == {
+        "services.a.interval",
+        "services.a.depends_on",
+        *(f"services.a.checks.x.{key}" for key in ("port", "host", "interval", "severity", "exect")),
+    }
+
+
+def test_what_a_header_cannot_carry_is_said_of_the_variable_it_came_from(told: Told) -> None:
+    environ = {"LITELLM_MASTER_KEY": "sk-é☃", "MINIO_ENDPOINT": "minio", "MINIO_ACCESS_KEY": "a☃"}
+    environ |= {"MINIO_SECRET_KEY": "☃", "CLICKHOUSE_URL__EU": "ch", "CLICKHOUSE_PASSWORD__EU": "☃"}
+    problems = told("[services.litellm.checks.alive]\ntimeout = 5\n", environ).problems
+    assert {problem.place for problem in problems} == {
+        "LITELLM_MASTER_KEY",
+        "MINIO_ACCESS_KEY",
+        "CLICKHOUSE_PASSWORD__EU",
+    }
+    assert not any("☃" in str(problem) for problem in problems)
+
+
+def test_a_preset_whose_bucket_is_none_says_which_variable_names_it(told: Told) -> None:
+    environ = {"MINIO_ENDPOINT": "m", "MINIO_ACCESS_KEY": "a", "MINIO_SECRET_KEY": "b", "BACKUP_BUCKET": "a/b"}
+    assert [problem.place for problem in told("", environ).problems] == ["BACKUP_BUCKET"]
 
 
 def test_all_mistakes_are_told_at_once(told: Told) -> None:
