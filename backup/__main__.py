@@ -43,9 +43,10 @@ def run(
 ) -> None:
     """Take one restore point."""
     with told() as env:
+        stop = stop_signal()
         from backup.command_run import run_command
 
-        raise typer.Exit(run_command(env, only=only, as_json=as_json, stop=stop_signal()))
+        raise typer.Exit(run_command(env, only=only, as_json=as_json, stop=stop))
 
 
 @app.command("list")
@@ -127,10 +128,8 @@ def prune(
     """Remove the restore points that retention lets go, and what dead runs left."""
     with told() as env, opened(env, None) as (storage, name):
         from backup.command_list import prune_command
-        from config.backup_settings import read_instance
 
-        rules, instance = read(env, RetentionSettings.read), read(env, read_instance)
-        prune_command(storage, name, rules, instance, dry_run=dry_run, as_json=as_json)
+        prune_command(storage, name, read(env, RetentionSettings.read), env, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

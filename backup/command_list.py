@@ -1,6 +1,7 @@
 """`python -m backup list`, `show` and `prune`: what is in the store, and what retention does with it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,9 +15,12 @@ from backup.lease import Lease
 from backup.manifest import Artifact
 from backup.owner import Owner
 from backup.retention import Plan
+from backup.sources.table import clickhouse_ended
 from backup.storage.base import Storage
 from backup.sweep import plan, prune, sweep
-from config.backup_settings import RetentionSettings
+from config.backup_settings import ClickhouseSettings, RetentionSettings, read_instance
+from config.env import Env
+from config.logs import Mask
 
 
 def list_command(storage: Storage, source: str, rules: RetentionSettings, *, as_json: bool) -> None:
@@ -79,7 +83,7 @@ def show_command(storage: Storage, source: str, name: str, *, as_json: bool) -> 
 
 
 def prune_command(
-    storage: Storage, source: str, rules: RetentionSettings, instance: str, *, dry_run: bool, as_json: bool
+    storage: Storage, source: str, rules: RetentionSettings, env: Env, *, dry_run: bool, as_json: bool
 ) -> None:
     """Removes what retention lets go and what dead runs left, or says what it would. Raises LockedError."""
     catalog = _catalog(storage, source)
@@ -87,8 +91,9 @@ def prune_command(
     if dry_run:
         decided = plan(catalog, rules)
     else:
-        with Lease(storage, source, owner=Owner.here(instance), purpose="prune").acquire() as lease:
-            swept = sweep(catalog, lease).removed
+        owner = Owner.here(read_instance(env))
+        with Lease(storage, source, owner=owner, purpose="prune").acquire() as lease:
+            swept = sweep(catalog, lease, clickhouse_ended=_ended(env)).removed
             decided = prune(catalog, rules, lease)
     if as_json:
         typer.echo(json.dumps({"dry_run": dry_run, "swept": swept} | asdict(decided) | {"removed": decided.removed}))
@@ -130,6 +135,14 @@ def _catalog(storage: Storage, source: str) -> Catalog:
         return Catalog(storage, source)
     except ValueError as error:
         raise BackupError(f"--source cannot be used: {error}", "write it as `list` shows it") from None
+
+
+def _ended(env: Env) -> Callable[[str], bool]:
+    """Whether a ClickHouse backup has ended. Where its settings cannot be used, what it may still write to stays."""
+    own, mask = Env(env.environ), Mask()
+    settings = ClickhouseSettings.read(own)
+    mask.add(own.secrets)
+    return (lambda _: False) if own.problems else clickhouse_ended(settings, mask)
 
 
 def _row(point: Point, proof: dict[str, object], verdicts: Plan, now: datetime) -> dict[str, Any]:

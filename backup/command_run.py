@@ -13,6 +13,7 @@ from backup.errors import BackupError, SettingsError
 from backup.manifest import Artifact, Engine
 from backup.progress import Bars, Lines, Listener
 from backup.run import Orders, Report, take
+from backup.sources.table import clickhouse_ended
 from backup.storage.table import open_storage
 from config import logs
 from config.backup_settings import BackupSettings, ClickhouseSettings, PostgresSettings, SealSettings, StoreSettings
@@ -45,6 +46,7 @@ def run_command(env: Env, *, only: str | None, as_json: bool, stop: threading.Ev
                     only=_engine(only),
                     stop=stop,
                     unusable=unusable,
+                    clickhouse_ended=clickhouse_ended(settings.clickhouse, mask),
                 )
                 report = take(settings, storage, orders)
         except BackupError as error:

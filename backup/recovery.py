@@ -7,12 +7,15 @@ from backup.manifest import MANIFEST, Artifact, Manifest
 from config.backup_settings import StoreSettings
 
 
-def render(manifest: Manifest, store: StoreSettings) -> str:
-    """The page: what is in the point, and commands for bash that need nothing of ours. Holds no secret."""
-    return "\n".join(_lines(manifest, store)) + "\n"
+def render(manifest: Manifest, store: StoreSettings, clickhouse_endpoint: str | None = None) -> str:
+    """The page: what is in the point, and commands for bash that need nothing of ours. Holds no secret.
+
+    `clickhouse_endpoint` is the store's URL as ClickHouse reaches it, None where it is the same as ours.
+    """
+    return "\n".join(_lines(manifest, store, clickhouse_endpoint or _endpoint(store))) + "\n"
 
 
-def _lines(manifest: Manifest, store: StoreSettings) -> Iterator[str]:
+def _lines(manifest: Manifest, store: StoreSettings, clickhouse_endpoint: str) -> Iterator[str]:
     postgres = [one for one in manifest.whole() if one.engine == "postgres"]
     clickhouse = [one for one in manifest.whole() if one.engine == "clickhouse"]
     sealed = any(one.recipients for one in manifest.whole())
@@ -37,7 +40,8 @@ def _lines(manifest: Manifest, store: StoreSettings) -> Iterator[str]:
         yield from _unpack(postgres, sealed=sealed)
         yield from _restore_postgres(postgres)
     if clickhouse:
-        yield from _restore_clickhouse(clickhouse, manifest, store)
+        bucket = _bucket_url(clickhouse_endpoint, store)
+        yield from _restore_clickhouse(clickhouse, f"{bucket}/{store.prefix}/{manifest.source}/{manifest.id}")
 
 
 def _download(manifest: Manifest, store: StoreSettings) -> Iterator[str]:
@@ -129,20 +133,20 @@ def _restore_postgres(artifacts: list[Artifact]) -> Iterator[str]:
             return
 
 
-def _restore_clickhouse(artifacts: list[Artifact], manifest: Manifest, store: StoreSettings) -> Iterator[str]:
+def _restore_clickhouse(artifacts: list[Artifact], url: str) -> Iterator[str]:
     yield "## Restore ClickHouse"
     yield ""
     yield "ClickHouse reads the store itself, so the address must be one that it reaches. It is not sealed by age."
-    yield "A database that exists already must be empty, or be restored under another name: `DATABASE a AS b`."
+    yield "A database that exists must be empty, or be restored beside it: `RESTORE DATABASE a AS b FROM …`."
     yield ""
-    path = f"{_endpoint(store)}/{store.bucket}/{store.prefix}/{manifest.source}/{manifest.id}"
     commands = []
     for one in artifacts:
-        folder = str(one.detail.get("folder", "clickhouse"))
-        what = str(one.detail.get("restore", f"DATABASE {_backticked(one.name)}"))
-        query = f"RESTORE {what} FROM S3('{path}/{folder}', '$ACCESS_KEY', '$SECRET_KEY')"
-        commands.append(f'clickhouse-client --query "{_in_double_quotes(query)}"')
-    yield from _bash(*_credentials(), *dict.fromkeys(commands))
+        what = one.detail.get("what") or f"DATABASE {_backticked(one.name)}"
+        query = (
+            f"RESTORE {what} FROM S3('{url}/{one.detail.get('folder', 'clickhouse')}', '$ACCESS_KEY', '$SECRET_KEY')"
+        )
+        commands.append(f'clickhouse-client --host localhost --query "{_in_double_quotes(query)}"')
+    yield from _bash(*_credentials(), *commands)
 
 
 def _bash(*commands: str) -> Iterator[str]:
@@ -158,6 +162,11 @@ def _credentials() -> list[str]:
 
 def _endpoint(store: StoreSettings) -> str:
     return f"{'https' if store.secure else 'http'}://{store.endpoint}"
+
+
+def _bucket_url(endpoint: str, store: StoreSettings) -> str:
+    scheme, _, place = endpoint.rstrip("/").partition("://")
+    return f"{scheme}://{store.bucket}.{place}" if store.virtual_host else f"{scheme}://{place}/{store.bucket}"
 
 
 def _file(number: int, artifact: Artifact) -> str:

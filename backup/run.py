@@ -262,7 +262,7 @@ class _Run:
         """Writes what belongs beside the artifacts, and the manifest last, under a lease that was just looked at."""
         made = self._manifest()
         self._tidy(made)
-        page = recovery.render(made, self._settings.store)
+        page = recovery.render(made, self._settings.store, self._settings.clickhouse.s3_endpoint)
         self._storage.put(self._prefix + RECOVERY, page.encode())
         self._check_stop()
         self._lease.recheck()

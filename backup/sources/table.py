@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
+from backup.errors import BackupError
 from backup.manifest import Engine
 from backup.sources.base import Job, Source
+from config.backup_settings import ClickhouseSettings
+from config.logs import Mask
 
 
 def _postgres(job: Job) -> Source | None:
@@ -24,3 +27,27 @@ def _clickhouse(job: Job) -> Source | None:
 
 SOURCES: Mapping[Engine, Callable[[Job], Source | None]] = {"postgres": _postgres, "clickhouse": _clickhouse}
 """Each engine's source for a job, or None where the settings name no server of that kind."""
+
+
+def clickhouse_ended(settings: ClickhouseSettings, mask: Mask) -> Callable[[str], bool]:
+    """What a sweep asks before it removes what a dead run left: whether ClickHouse has ended its backup of that id.
+
+    One that still runs is ended. False while the server does not answer; where none is named, nobody can be asked.
+    """
+    if not settings.url:
+        return lambda _: True
+
+    def ended(backup: str) -> bool:
+        from backup.clickhouse.client import Server
+        from backup.clickhouse.native import end
+
+        try:
+            server = Server(settings, mask)
+        except BackupError:
+            return False
+        try:
+            return end(server, backup)
+        finally:
+            server.close()
+
+    return ended
