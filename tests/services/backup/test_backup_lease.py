@@ -192,7 +192,7 @@ def test_a_holder_that_slept_through_its_lease_notices(
 
 
 def test_it_is_renewed(any_storage: Storage) -> None:
-    with lease_on(any_storage, ttl=3.0).acquire() as lease:
+    with lease_on(any_storage, ttl=6.0).acquire() as lease:
         first = read_lease(any_storage, KEY)
         time.sleep(3.5)
         lease.check()
