@@ -174,6 +174,10 @@ def open_file(path: Path, schemas: tuple[Schema, ...], now: float, *, reject: Un
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            # What a removed file left: a fresh one would take the log's pages for its own.
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
         if reject is None:
             return Opened(conn=_open_sound(path, schemas))
     except UnfitError as error:

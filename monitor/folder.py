@@ -43,11 +43,19 @@ class FolderLock:
         self._fd: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock if it is free, without waiting. True also when the folder cannot be locked: see `problem`."""
+        """Take the lock if it is free, without waiting. True also when the folder cannot be locked: see `problem`.
+
+        A lock on a file that was removed since, or another put in its place, keeps nobody out: it is taken anew.
+        """
         if self._fd is not None:
-            return True
+            if self._has_its_name(self._fd):
+                return True
+            self.release()
         try:
             fd = self._open()
+        except (FileExistsError, NotADirectoryError) as error:
+            self.problem = f"Cannot lock {self.path}: {error.filename} is a file, and a folder is needed there."
+            return True
         except OSError as error:
             self.problem = f"Cannot lock {self.path}: {error.strerror}. A second daemon here would go unnoticed."
             return True
@@ -90,6 +98,12 @@ class FolderLock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+    def _has_its_name(self, fd: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(fd), self.path.stat())
+        except OSError:
+            return False
 
     def _open(self) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,8 @@ class StateFile:
         on_notice: Callable[[Notice], None] | None,
         stall_after: float,
         retry_every: float,
+        look_every: float,
+        may_return: Callable[[], bool],
         tick: float,
     ) -> None:
         self.path = folder / FILE_NAME
@@ -56,6 +58,8 @@ class StateFile:
         self._on_notice = on_notice
         self._stall_after = stall_after
         self._retry_every = retry_every
+        self._look_every = look_every
+        self._may_return = may_return
         self._tick = tick
         self._loop = asyncio.get_running_loop()
         self._store = self._new_store()
@@ -63,6 +67,7 @@ class StateFile:
         self._reader: Worker[_Reader] = Worker("state-reader", _Reader(self.path), _Reader.close)
         self._tender: asyncio.Task[None] | None = None
         self._returning: Future[bool] | None = None
+        self._looking: Future[None] | None = None
         self._closed = False
 
     @classmethod
@@ -75,13 +80,17 @@ class StateFile:
         on_notice: Callable[[Notice], None] | None = None,
         stall_after: float = 30.0,
         retry_every: float = 120.0,
+        look_every: float = 10.0,
+        may_return: Callable[[], bool] = lambda: True,
         tick: float = 1.0,
     ) -> "StateFile":
         """Open the file in `folder`, making both if need be; in memory when that cannot be done.
 
         `clock` gives epoch seconds, for names only. `on_notice` is called on the loop at every turn (file set aside,
         on in memory, back again); each is logged as well. A disk that has not answered for `stall_after` seconds is
-        given up. Raises sqlite3.Error only for a mistake in a schema.
+        given up. Every `look_every` seconds it is looked whether the file still has its name. Before a return to it
+        `may_return` is asked, on the writer thread, whether the folder is still ours. Raises sqlite3.Error only for a
+        mistake in a schema.
         """
         state = cls(
             folder,
@@ -90,6 +99,8 @@ class StateFile:
             on_notice=on_notice,
             stall_after=stall_after,
             retry_every=retry_every,
+            look_every=look_every,
+            may_return=may_return,
             tick=tick,
         )
         state._tender = asyncio.create_task(state._tend(), name="state-tender")
@@ -192,11 +203,11 @@ class StateFile:
             self._loop.call_soon_threadsafe(self._on_notice, notice)
 
     async def _tend(self) -> None:
-        """Notice a writer that hangs, and try to return to the file.
+        """Notice a writer that hangs and a file that is gone, and try to return to the file.
 
         Counts its own ticks instead of reading a clock: a process that was stopped for a minute has not hung.
         """
-        stalled = waited = 0
+        stalled = waited = unseen = 0
         job: int | None = None
         while True:
             await asyncio.sleep(self._tick)
@@ -206,13 +217,24 @@ class StateFile:
             if stalled * self._tick >= self._stall_after:
                 self._give_up_writer()
                 stalled, job = 0, None
+            unseen += 1
+            if unseen * self._tick >= self._look_every and (self._looking is None or self._looking.done()):
+                unseen = 0
+                self._looking = self._writer.put(Store.look)
+                self._looking.add_done_callback(self._looked)
             waited = waited + 1 if self._store.in_memory else 0
             if waited * self._tick >= self._retry_every:
                 waited = 0
                 # Not awaited: the ticks must go on, for the disk may hang during the return itself.
                 if await self._disk_takes_bytes():
-                    self._returning = self._writer.put(Store.come_back)
+                    self._returning = self._writer.put(lambda store: self._may_return() and store.come_back())
                     self._returning.add_done_callback(self._returned)
+
+    def _looked(self, looking: "Future[None]") -> None:
+        """Called on the writer thread: say what a look at the file broke on, for nobody waits for it."""
+        error = looking.exception()
+        if error and not isinstance(error, StateClosedError):
+            log.error("state_look_failed", path=str(self.path), exc_info=error)
 
     def _returned(self, returning: "Future[bool]") -> None:
         """Called on the writer thread: say why a return to the file failed, for nobody waits for it."""

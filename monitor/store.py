@@ -62,6 +62,7 @@ class Store:
         self._clock = clock
         self._notify = notify
         self._conn: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         # Tables whose rows in memory are all there is, so that they replace the file's when we return to it.
         self._whole: set[str] = set()
 
@@ -112,6 +113,19 @@ class Store:
         said = opened.said or f"The state file {self.path} is in use again; what was kept in memory is written to it."
         self._use(Opened(conn=opened.conn, said=said), fresh=True)
         return True
+
+    def look(self) -> None:
+        """Go on in memory when the file in use is no longer the one of that name: what is written to it is lost."""
+        if self.in_memory or self._file is None:
+            return
+        try:
+            gone = _identity(self.path) != self._file
+        except (FileNotFoundError, NotADirectoryError):
+            gone = True
+        except OSError:
+            return  # the next transaction meets the same trouble and deals with it
+        if gone:
+            self._carry_to_memory("was removed, or another put in its place, while it was in use")
 
     def tidy(self, pages: int) -> int:
         """Give up to `pages` free pages back to the disk. Gives the number of pages that are still free."""
@@ -200,6 +214,8 @@ class Store:
     def _use(self, opened: Opened, *, fresh: bool) -> None:
         self.generation += 1
         self._conn = opened.conn
+        with contextlib.suppress(OSError):
+            self._file = _identity(self.path)
         self.in_memory = False
         self.problem = None
         self._whole = set()
@@ -207,6 +223,13 @@ class Store:
             self._notify(Notice(sentence=opened.said, problem=None, fresh=fresh))
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def _in_words(error: Exception) -> str:
     """`error` without errno and without the paths the sentence around it names already."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{error.filename} is a file, not a folder"
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,8 +119,23 @@ def test_a_folder_that_cannot_be_locked_is_a_problem_and_no_obstacle(tmp_path: P
     lock = FolderLock(tmp_path / "file" / "state", instance="a")
     assert lock.acquire()
     assert lock.problem is not None
-    assert "Not a directory" in lock.problem
+    assert f"{tmp_path / 'file' / 'state'} is a file, and a folder is needed there" in lock.problem
     lock.release()
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_lock_whose_file_is_gone_is_taken_anew(tmp_path: Path, again: bool) -> None:
+    first, second = FolderLock(tmp_path / "state", instance="a"), FolderLock(tmp_path / "state", instance="b")
+    assert first.acquire()
+    shutil.rmtree(tmp_path / "state")
+    if again:
+        assert first.acquire()
+        assert not second.acquire()
+    else:
+        assert second.acquire()
+        assert not first.acquire()
+    first.release()
+    second.release()
 
 
 def test_a_holder_that_left_no_name_is_no_obstacle(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -688,3 +689,67 @@ async def main():
     await state.close()
 asyncio.run(main())
 """
+
+
+@on_a_loop
+async def test_a_folder_removed_while_in_use_is_noticed_and_made_anew(tmp_path: Path) -> None:
+    """What is written to a file without a name is lost, and SQLite never says so."""
+    folder = tmp_path / "state"
+    async with opened(folder, look_every=0.05, retry_every=0.2) as (state, notices):
+        await state.transact(put(1))
+        shutil.rmtree(folder)
+        await until(lambda: state.in_memory)
+        assert state.problem is not None
+        assert "was removed" in state.problem
+        assert await state.read(numbers) == [1]
+        await state.transact(put(2))
+        await until(lambda: not state.in_memory)
+        assert await state.read(numbers) == [1, 2]
+    assert [notice.problem is None for notice in notices] == [False, True]
+    async with opened(folder) as (state, _):
+        assert await state.read(numbers) == [1, 2]
+
+
+@on_a_loop
+async def test_a_file_removed_alone_leaves_no_log_for_the_fresh_one(tmp_path: Path) -> None:
+    async with opened(tmp_path, look_every=0.05, retry_every=0.2) as (state, _):
+        for number in range(1, 50):
+            await state.transact(put(number))
+        (tmp_path / "watchkeeper.db").unlink()
+        await until(lambda: state.in_memory)
+        await state.transact(put(50))
+        await until(lambda: not state.in_memory)
+        assert await state.read(numbers) == list(range(1, 51))
+    async with opened(tmp_path) as (state, more):
+        assert await state.read(numbers) == list(range(1, 51))
+        assert more == []
+
+
+@on_a_loop
+async def test_a_file_put_in_place_of_ours_is_noticed(tmp_path: Path) -> None:
+    async with opened(tmp_path, look_every=0.05, retry_every=60) as (state, _):
+        await state.transact(put(1))
+        (tmp_path / "other").touch()
+        (tmp_path / "other").rename(tmp_path / "watchkeeper.db")
+        await until(lambda: state.in_memory)
+
+
+@on_a_loop
+async def test_nothing_returns_to_a_folder_that_is_another_daemons_by_now(tmp_path: Path) -> None:
+    folder, ours = tmp_path / "state", [False]
+    async with opened(folder, look_every=0.05, retry_every=0.1, may_return=lambda: ours[0]) as (state, _):
+        await state.transact(put(1))
+        shutil.rmtree(folder)
+        await until(lambda: state.in_memory)
+        await asyncio.sleep(0.5)
+        assert state.in_memory
+        ours[0] = True
+        await until(lambda: not state.in_memory)
+
+
+@on_a_loop
+async def test_a_file_where_the_folder_should_be_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    async with opened(tmp_path / "state") as (state, _):
+        assert state.problem is not None
+        assert f"{tmp_path / 'state'} is a file, not a folder" in state.problem
