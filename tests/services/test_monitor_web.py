@@ -142,6 +142,14 @@ def test_no_service_and_a_thousand_services_are_both_shown(site: Callable[..., S
     assert len(document.json()["services"]) == 1000
 
 
+def test_what_the_daemon_lost_is_counted(site: Callable[..., Site]) -> None:
+    one = site()
+    one.board.outcomes_dropped, one.board.probes_hung = 3, 2
+    lines = one.get("/metrics").text.splitlines()
+    assert "watchkeeper_outcomes_dropped_total 3.0" in lines
+    assert "watchkeeper_probes_hung_total 2.0" in lines
+
+
 def test_the_status_has_the_documented_shape(site: Callable[..., Site]) -> None:
     document = site(status("redis", State.DOWN, "it refuses", version="7")).get("/api/v1/status").json()
     assert set(document) == {"instance", "version", "started_at", "state", "services", "backup"}
