@@ -161,6 +161,10 @@ class Contract:
         """Break in one way, in place of any other; see `faults`. Raises ValueError for one it cannot have."""
         self._loop.call(self._server.break_with(fault, seconds=seconds))
 
+    def forget(self) -> None:
+        """Look anew at what it needs: LiteLLM believes its database for 15 s after a good answer."""
+        self._loop.call(self._server.forget())
+
     def mend(self) -> None:
         """Be whole again."""
         self._loop.call(self._server.mend())

@@ -26,6 +26,10 @@ class Needs:
     def __post_init__(self) -> None:
         self._good_until: dict[str, float] = {}
 
+    def forget(self) -> None:
+        """Believe no good answer any longer, as after a while."""
+        self._good_until.clear()
+
     async def has_postgres(self, *, remember: float = 0.0) -> bool:
         """Whether PostgreSQL answers SELECT 1; a good answer is believed for `remember` seconds."""
         return self.postgres is None or await self._ask("postgres", lambda: _select_1(self.postgres or ""), remember)

@@ -147,6 +147,10 @@ class Server:
         self._set_fault(fault, seconds)
         await self._settle()
 
+    async def forget(self) -> None:
+        """Believe nothing of what it needs any longer, as after a while."""
+        self.world.needs.forget()
+
     async def mend(self) -> None:
         """Be whole again, as after a restart: connections a fault held are ended."""
         self.fault, self._wire, self._service = None, None, self._whole

@@ -1,0 +1,247 @@
+"""What the watch says of every outage the demo can play, after one look.
+
+A test plays each of them against the whole stack and compares; docs/reference/outages.md is made from this.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from config.causes import Cause
+
+STAND_IN_STORE = "minio-standin"
+"""MinIO's stand-in, watched as a second store: a real server answers as the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of one service. "not up": down or degraded, by which of its questions comes first."""
+
+    state: Literal["down", "degraded", "not up"]
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """The services that are not up; every other one is. `why` is for people: why the others are up, or when this holds.
+
+    `shows` is what must be found in the evidence, the sentence or the remedy of the first of them.
+    """
+
+    not_up: Mapping[str, Told] = field(default_factory=dict)
+    shows: str = ""
+    why: str = ""
+
+
+def down(cause: Cause, *names: str) -> dict[str, Told]:
+    """All of these down for the same cause."""
+    return dict.fromkeys(names, Told("down", cause))
+
+
+def degraded(cause: Cause, *names: str) -> dict[str, Told]:
+    """All of these degraded for the same cause."""
+    return dict.fromkeys(names, Told("degraded", cause))
+
+
+def up(why: str) -> Expected:
+    """Nothing is told, by design."""
+    return Expected(why=why)
+
+
+LATER = "issue 6"  # deeper looks, which ask more than whether a service answers as a healthy one
+ON_POSTGRES = down(Cause.DEPENDENCY, "litellm", "langfuse-web", "langfuse-worker")
+TWO_DATABASES = ("postgres", "postgres-langfuse")
+CONSTANT = "R2R's and our own APIs' health pages are constant, so they stay up"
+TURNS_LATER = "LiteLLM believes its database for 15 s after a good answer"
+
+REAL: Mapping[str, Expected] = {
+    "postgres": Expected(
+        not_up=down(Cause.REFUSED, *TWO_DATABASES) | ON_POSTGRES,
+        shows="connection refused",
+        why=f"{TURNS_LATER}. {CONSTANT}",
+    ),
+    "postgres/pause": Expected(
+        not_up=down(Cause.NO_ANSWER, *TWO_DATABASES) | ON_POSTGRES, shows="did not answer within", why=TURNS_LATER
+    ),
+    "postgres/password": Expected(
+        not_up=down(Cause.AUTH, *TWO_DATABASES) | ON_POSTGRES, shows="User or password in DATABASE_URL are refused"
+    ),
+    "postgres/slots": Expected(
+        not_up=down(Cause.CAPACITY, *TWO_DATABASES) | ON_POSTGRES, shows="every connection slot is taken"
+    ),
+    "redis": Expected(
+        not_up=down(Cause.REFUSED, "redis") | down(Cause.DEPENDENCY, "langfuse-worker"),
+        shows="connection refused",
+        why="LiteLLM and Langfuse's web container do not look at Redis when they are asked how they are",
+    ),
+    "redis/pause": Expected(
+        not_up=down(Cause.NO_ANSWER, "redis") | down(Cause.DEPENDENCY, "langfuse-worker"),
+        shows="did not answer within",
+    ),
+    "redis/password": Expected(
+        not_up=down(Cause.AUTH, "redis") | down(Cause.DEPENDENCY, "langfuse-worker"), shows="REDIS_URL"
+    ),
+    "redis/full": Expected(
+        not_up=down(Cause.CAPACITY, "redis"), shows="every write is refused", why="the worker only asks PING, and is up"
+    ),
+    "clickhouse": Expected(
+        not_up=down(Cause.REFUSED, "clickhouse") | degraded(Cause.DEPENDENCY, "langfuse-web"),
+        shows="connection refused",
+        why="Langfuse's web container runs on without events; its worker never looks at ClickHouse",
+    ),
+    "clickhouse/pause": Expected(
+        not_up=down(Cause.NO_ANSWER, "clickhouse") | degraded(Cause.DEPENDENCY, "langfuse-web"),
+        shows="did not answer within",
+    ),
+    "clickhouse/password": Expected(
+        not_up=down(Cause.AUTH, "clickhouse") | degraded(Cause.DEPENDENCY, "langfuse-web"), shows="CLICKHOUSE_PASSWORD"
+    ),
+    "minio": Expected(not_up=down(Cause.REFUSED, "minio"), shows="connection refused"),
+    "minio/pause": Expected(not_up=down(Cause.NO_ANSWER, "minio"), shows="did not answer within"),
+    "minio/bucket": Expected(not_up=down(Cause.NOT_FOUND, "minio"), shows="BACKUP_BUCKET"),
+    "minio/key": Expected(not_up=down(Cause.AUTH, "minio"), shows="MINIO_SECRET_KEY"),
+    "litellm/key": Expected(
+        not_up=degraded(Cause.AUTH, "litellm"),
+        shows="refuses the key in LITELLM_MASTER_KEY",
+        why="it is alive and ready, and refuses ours alone",
+    ),
+}
+
+OWN: Mapping[str, Expected] = {
+    "litellm/db_lost": Expected(not_up=down(Cause.DEPENDENCY, "litellm"), shows="has lost its database"),
+    "litellm/db_lost_allowed": Expected(not_up=down(Cause.DEPENDENCY, "litellm"), shows="has lost its database"),
+    "litellm/db_not_connected": Expected(
+        not_up=down(Cause.DEPENDENCY, "litellm"), shows="started without reaching its database"
+    ),
+    "litellm/shutting_down": Expected(not_up=down(Cause.STOPPING, "litellm"), shows="shutting down"),
+    "litellm/key_changed": Expected(not_up=degraded(Cause.AUTH, "litellm"), shows="LITELLM_MASTER_KEY"),
+    "litellm/salt_changed": Expected(not_up=degraded(Cause.BAD_ANSWER, "litellm"), shows="LITELLM_SALT_KEY"),
+    "litellm/provider_key_expired": up(f"seen by paid calls, or in LiteLLM's own stored results ({LATER})"),
+    "litellm/budget_exceeded": up(f"no outage of LiteLLM's; it refuses paid calls alone ({LATER})"),
+    "litellm/overloaded": up(f"it refuses completions alone, and those cost money ({LATER})"),
+    "langfuse-web/db_down": Expected(not_up=down(Cause.DEPENDENCY, "langfuse-web"), shows="PostgreSQL"),
+    "langfuse-web/clickhouse_down": Expected(not_up=degraded(Cause.DEPENDENCY, "langfuse-web"), shows="ClickHouse"),
+    "langfuse-web/idle": up("a stack nobody uses just now is well"),
+    "langfuse-web/shutting_down": Expected(
+        not_up=degraded(Cause.STOPPING, "langfuse-web"), shows="Langfuse is shutting down"
+    ),
+    "langfuse-web/health_failed": Expected(
+        not_up=down(Cause.SERVER_ERROR, "langfuse-web"), shows="Langfuse's own health check failed"
+    ),
+    "langfuse-web/bucket_missing": up(f"only a trace that is written shows it ({LATER}); a bucket we watch is told"),
+    "langfuse-worker/db_down": Expected(not_up=down(Cause.DEPENDENCY, "langfuse-worker"), shows="PostgreSQL or Redis"),
+    "langfuse-worker/redis_down": Expected(
+        not_up=down(Cause.DEPENDENCY, "langfuse-worker"), shows="PostgreSQL or Redis"
+    ),
+    "langfuse-worker/shutting_down": Expected(
+        not_up=degraded(Cause.STOPPING, "langfuse-worker"), shows="worker is shutting down"
+    ),
+    "langfuse-worker/queue_stuck": Expected(
+        not_up=down(Cause.CAPACITY, "langfuse-worker"), shows="has stopped taking jobs"
+    ),
+    "langfuse-worker/propagation_stuck": Expected(
+        not_up=degraded(Cause.CAPACITY, "langfuse-worker"), shows="has stopped passing events on"
+    ),
+    "open-webui/startup": Expected(not_up=down(Cause.STARTING, "open-webui"), shows="still starting"),
+    "open-webui/db_down": Expected(not_up=down(Cause.DEPENDENCY, "open-webui"), shows="its database"),
+    "open-webui/redis_down": Expected(not_up=down(Cause.DEPENDENCY, "open-webui"), shows="its Redis"),
+    "open-webui/db_session_broken": up("a fault of the question: /ready asks a session of its own, and is right"),
+    "open-webui/stale_key": up(f"only a model list fetched with a key of Open WebUI's own shows it ({LATER})"),
+    "open-webui/no_frontend": up("an image without its page is an API on purpose"),
+    "r2r/db_down": up(f"its health page is constant; PostgreSQL is looked at itself ({LATER})"),
+    "qdrant/not_ready": Expected(not_up=down(Cause.STARTING, "qdrant"), shows="loading its shards"),
+    "qdrant/key_changed": Expected(not_up=degraded(Cause.AUTH, "qdrant"), shows="QDRANT_API_KEY"),
+    "qdrant/cloud_403": up("the key is sent with every question, so there is nothing to refuse"),
+    "qdrant/collection_yellow": up("optimising is no fault"),
+    "qdrant/collection_grey": up("waiting to be optimised is no fault"),
+    "qdrant/collection_red": up(f"each collection must be asked ({LATER})"),
+    "qdrant/disk_full": up(f"each collection must be asked ({LATER})"),
+    "qdrant/recovery_mode": up(f"only its metrics say so ({LATER})"),
+    "qdrant/grpc_not_serving": Expected(not_up=down(Cause.SERVER_ERROR, "qdrant-grpc"), shows="NOT_SERVING"),
+    "react-client/not_built": Expected(not_up=down(Cause.NOT_FOUND, "react-client"), shows="no page to serve"),
+    "react-client/html": up("a web page is what it serves"),
+    "api-gateway/crashing": Expected(not_up=down(Cause.SERVER_ERROR, "api-gateway"), shows="Internal server error"),
+    **{
+        f"{name}/unhealthy": Expected(not_up=down(Cause.BAD_ANSWER, name), shows="unhealthy")
+        for name in ("saas-api", "api-gateway", "chat", "inference", "agent", "retrieval")
+    },
+    **{
+        f"{STAND_IN_STORE}/{fault}": Expected(not_up=down(cause, STAND_IN_STORE), shows=shows)
+        for fault, cause, shows in (
+            ("booting", Cause.STARTING, "its storage is not there yet"),
+            ("offline", Cause.STARTING, "its storage is not there yet"),
+            ("metadata_offline", Cause.STARTING, "bucket settings"),
+            ("iam_offline", Cause.STARTING, "users and policies"),
+            ("no_quorum", Cause.CAPACITY, "drives are online"),
+            ("read_only", Cause.CAPACITY, "drives are online"),
+            ("not_found", Cause.WRONG_SERVICE, "no object store"),
+        )
+    },
+    f"{STAND_IN_STORE}/maintenance": up("it is not asked whether it may be taken down"),
+    f"{STAND_IN_STORE}/healing": up("drives that heal are no outage"),
+    f"{STAND_IN_STORE}/kms_down": up("only /ready says so, which is 200 while nothing can be read"),
+    f"{STAND_IN_STORE}/busy": up("only /live and /ready say so; a signed question meets it as capacity"),
+    f"{STAND_IN_STORE}/empty": up("MinIO's own answer is empty; without keys nothing else is asked of it"),
+    # What has no /readyz is no Qdrant, of any version.
+    "qdrant/not_found": Expected(not_up=down(Cause.WRONG_SERVICE, "qdrant"), shows="no /readyz"),
+}
+
+NEXT_LOOK = "a second look finds it well; the daemon tells after three"
+ANYWHERE: Mapping[str, tuple[Cause, str, str]] = {
+    "refuse": (Cause.REFUSED, "connection refused", ""),
+    "reset": (Cause.RESET, "was cut", ""),
+    "close": (Cause.RESET, "was cut", ""),
+    "hang": (Cause.NO_ANSWER, "did not answer within", ""),
+    "slow": (Cause.NO_ANSWER, "did not answer within", "when later than the check's timeout; else up"),
+    "slow_drip": (Cause.NO_ANSWER, "within", ""),
+    "reset_midway": (Cause.RESET, "was cut", ""),
+    "truncated": (Cause.RESET, "was cut", ""),
+    "garbage": (Cause.WRONG_SERVICE, "the answer is not HTTP", ""),
+    "huge": (Cause.BAD_ANSWER, "padding", ""),
+    "http_500": (Cause.SERVER_ERROR, "HTTP 500", ""),
+    "http_503": (Cause.SERVER_ERROR, "HTTP 503", ""),
+    "http_502_edge": (Cause.SERVER_ERROR, "Railway's edge", ""),
+    "http_404_edge": (Cause.NOT_FOUND, "Railway's edge has nothing deployed", ""),
+    "waking": (Cause.SERVER_ERROR, "Railway's edge", NEXT_LOOK),
+    "flapping": (Cause.SERVER_ERROR, "HTTP 500", "told as intermittent by the daemon after four misses in ten looks"),
+    "not_found": (Cause.NOT_FOUND, "HTTP 404", ""),
+    "unauthorized": (Cause.AUTH, "HTTP 401", ""),
+    "html": (Cause.WRONG_SERVICE, "a web page", ""),
+    "wrong_service": (Cause.WRONG_SERVICE, "HTTP 200", ""),
+    "redirect": (Cause.BAD_STATUS, "it redirects to", ""),
+    "redirect_loop": (Cause.BAD_STATUS, "it redirects to", ""),
+    "empty": (Cause.BAD_ANSWER, "HTTP 200", ""),
+    "bad_json": (Cause.BAD_ANSWER, "HTTP 200", ""),
+}
+"""What any stand-in can have: the cause told of it, what the evidence shows, and what there is to say."""
+UNSTEADY = ("waking", "flapping")
+"""These fail some of a service's questions, so the state depends on which."""
+GRPC: Mapping[str, Cause] = {
+    "refuse": Cause.REFUSED,
+    "reset": Cause.RESET,
+    "close": Cause.RESET,
+    "hang": Cause.NO_ANSWER,
+    "slow": Cause.NO_ANSWER,
+    "slow_drip": Cause.RESET,
+    "reset_midway": Cause.RESET,
+    "truncated": Cause.WRONG_SERVICE,
+    "garbage": Cause.WRONG_SERVICE,
+    "huge": Cause.WRONG_SERVICE,
+}
+"""What of these befalls Qdrant's second port as well, and as what."""
+
+
+def expected(outage: str) -> Expected:
+    """What the watch says of an outage, by its name in demo/outages.py. Raises KeyError for one nobody thought of."""
+    if outage in REAL:
+        return REAL[outage]
+    if outage in OWN:
+        return OWN[outage]
+    name, _, fault = outage.partition("/")
+    if fault in ("", "pause"):
+        fault = "hang" if fault else "refuse"
+    cause, shows, why = ANYWHERE[fault]
+    told = {name: Told("not up" if fault in UNSTEADY else "down", cause)}
+    if name == "qdrant" and fault in GRPC:
+        told |= down(GRPC[fault], "qdrant-grpc")
+    return Expected(not_up=told, shows=shows, why=why)
