@@ -190,7 +190,7 @@ def _way(dump: Dump, target: Target, live: Database | None, *, swap: bool) -> Wa
         raise TargetError(f'"{dump.wanted}" is a template database', "give it another name: --database SRC=DST")
     if live is None:
         return "free"
-    if live.allows and not target.what_is_in(live.name):
+    if _is_empty(target, live):
         return "empty"
     if swap:
         return "swap"
@@ -200,6 +200,14 @@ def _way(dump: Dump, target: Target, live: Database | None, *, swap: bool) -> Wa
             "name a new one: --database SRC=DST; or add --swap, which keeps the old data under another name",
         )
     return "beside"
+
+
+def _is_empty(target: Target, live: Database) -> bool:
+    """Whether a database is certainly empty; one that lets nobody in, as a broken one may, is taken for full."""
+    try:
+        return live.allows and not target.what_is_in(live.name)
+    except TargetError:
+        return False
 
 
 def _ready(dump: Dump, taken: dict[str, Database]) -> str:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 import pytest
@@ -36,7 +36,7 @@ class Writer:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._write, args=(begin,)) for begin in (1_000_000, 2_000_000)]
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -99,7 +99,7 @@ def test_owner_grants_and_settings_stay(bench: Any, postgres: Any, database: str
     state = sql.SQL("""
         SELECT pg_get_userbyid(datdba), datconnlimit, shobj_description(oid, 'pg_database'),
           (SELECT array_agg(one::text ORDER BY one::text) FROM unnest(datacl) one),
-          (SELECT array_agg(s.setrole::regrole::text || s.setconfig::text ORDER BY 1) FROM pg_db_role_setting s
+          (SELECT array_agg(s.setrole::regrole::text || s.setconfig::text ORDER BY s.setrole) FROM pg_db_role_setting s
             WHERE setdatabase = d.oid)
         FROM pg_database d WHERE datname = {}""").format(sql.Literal(database))
     with postgres.connect() as connection:
@@ -110,7 +110,7 @@ def test_owner_grants_and_settings_stay(bench: Any, postgres: Any, database: str
                 "ALTER DATABASE {d} OWNER TO {r}",
                 """ALTER DATABASE {d} SET search_path TO "$user", 'My, "Schema', public""",
                 "ALTER DATABASE {d} SET \"app.what\" TO 'a, ''b'''",
-                "ALTER DATABASE {d} SET session_preload_libraries TO ''",
+                "ALTER DATABASE {d} SET temp_tablespaces TO ''",
                 "ALTER ROLE {r} IN DATABASE {d} SET work_mem TO '5MB'",
                 "ALTER DATABASE {d} CONNECTION LIMIT 17",
                 "REVOKE ALL ON DATABASE {d} FROM PUBLIC",
@@ -192,10 +192,12 @@ def test_sessions_that_come_back_again_and_again(postgres: Any, database: str, p
 
     def hammer() -> None:
         while not stop.is_set():
-            with contextlib.suppress(psycopg.OperationalError):
+            try:
                 with psycopg.connect(helpers.url_of(postgres, database), sslmode="disable") as connection:
                     seen.append(str(connection.execute("SELECT current_database()").fetchall()[0][0]))
                     connection.execute("SELECT pg_sleep(0.2)")
+            except psycopg.OperationalError:
+                continue
 
     threads = [threading.Thread(target=hammer) for _ in range(6)]
     for thread in threads:
@@ -229,9 +231,9 @@ def test_prepared_transactions_are_named(fresh_postgres: Any, helpers: Any) -> N
         connection.execute("BEGIN")
         connection.execute("CREATE TABLE t (n int)")
         connection.execute("PREPARE TRANSACTION 'stuck one'")
-        with contextlib.closing(helpers.target_of(server)) as target:
-            with pytest.raises(TargetError, match='"live" has the prepared transaction "stuck one".*ROLLBACK PREPARED'):
-                exchange(target, [Exchange(live="live", restored="new", kept="old")])
+        said = r'"live" has the prepared transaction "stuck one".*ROLLBACK PREPARED'
+        with contextlib.closing(helpers.target_of(server)) as target, pytest.raises(TargetError, match=said):
+            exchange(target, [Exchange(live="live", restored="new", kept="old")])
         connection.execute("ROLLBACK PREPARED 'stuck one'")
 
 
@@ -268,7 +270,7 @@ def test_killed_while_it_exchanges(
 
 
 def test_a_name_that_is_too_long(bench: Any, postgres: Any, helpers: Any) -> None:
-    name = "b4_" + "ü" * 30
+    name = "b4_" + "ü" * 12 + "x" * 36
     helpers.make(postgres, name, "CREATE TABLE words (n int); INSERT INTO words VALUES (1)")
     try:
         bench.take(name)
@@ -293,6 +295,20 @@ def test_the_database_it_logs_in_to(bench: Any, second: Any, helpers: Any, postg
         connection.execute("DELETE FROM words")
     assert own.restore(second, swap=True) == 0, own.text
     assert count(second, "postgres", helpers) == 5
+
+
+def test_a_live_database_that_lets_nobody_in(bench: Any, postgres: Any, database: str, helpers: Any) -> None:
+    """What is broken is what a restore is for."""
+    bench.take(database)
+    with postgres.connect() as connection:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET session_preload_libraries TO 'gone'").format(sql.Identifier(database))
+        )
+    with pytest.raises(psycopg.OperationalError):
+        postgres.connect(database)
+    assert bench.restore(postgres) == 0
+    aside = next(name for name in ours(postgres, database, helpers) if "_restored_" in name)
+    assert count(postgres, aside, helpers) == 200
 
 
 def test_commands_for_people() -> None:
