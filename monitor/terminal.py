@@ -1,9 +1,17 @@
-"""What people read on a terminal: the table of a round, what was discovered, and a flip in one line."""
+"""What people read on a terminal: the table of a round, what was discovered, and a flip in one line.
 
+Where the output is no terminal nothing is wrapped or cut: a line of a table is one line of the file.
+"""
+
+import codecs
+import contextlib
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from typing import IO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +30,62 @@ LOOKS = {
 }
 
 
+EXIT_OUTPUT = 74  # sysexits.h: EX_IOERR
+WIDE = 10_000
+
+# What stands for our signs where the output's encoding has none of them; anything else becomes a question mark.
+PLAIN = {"✓": "+", "✗": "x", "–": "-", "→": "->", "…": "...", "“": '"', "”": '"', "’": "'"}
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("watchkeeper.plainly", _plainly)
+
+
+@contextlib.contextmanager
+def writing(stream: IO[str] | None = None) -> Iterator[None]:
+    """Around all that is written to `stream` (standard output if None): what it cannot encode is written in plain
+    letters, and when it takes nothing (a full disk) that is said in one line and ends the program with EXIT_OUTPUT.
+    """
+    stream = sys.stdout if stream is None else stream
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="watchkeeper.plainly")
+    try:
+        yield
+        stream.flush()
+    except BrokenPipeError:
+        _give_up(stream)  # whoever read has seen enough
+    except OSError as error:
+        sys.stderr.write(f"watchkeeper: the output cannot be written: {error.strerror}\n")
+        _give_up(stream)
+
+
+def _give_up(stream: IO[str]) -> None:
+    """Ends the program. What is still buffered goes nowhere, or Python would try again at its end, with a traceback."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    raise SystemExit(EXIT_OUTPUT)
+
+
+def _print(console: Console | None, *parts: RenderableType) -> None:
+    """Prints to the terminal in its width; elsewhere in full width, without the blanks tables are filled up with."""
+    if console is None:
+        wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else WIDE
+        console = Console(width=wide)
+    with writing(console.file):
+        if console.is_terminal:
+            console.print(*parts, sep="\n")
+            return
+        with console.capture() as captured:
+            console.print(*parts, sep="\n")
+        console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
 def flip_line(flip: Flip) -> str:
     """A flip in one line: which service, from what to what, the cause in words, what to do."""
     head = f"{flip.service}: {flip.old} → {flip.new}"
@@ -33,7 +97,6 @@ def flip_line(flip: Flip) -> str:
 
 def check_table(board: Board, console: Console | None = None) -> None:
     """Prints one round: a line for each service, the worst first, and under each that is not up what was seen."""
-    console = console or Console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("service", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -43,8 +106,7 @@ def check_table(board: Board, console: Console | None = None) -> None:
     for status in statuses:
         word, style = LOOKS[status.state]
         table.add_row(status.service.name, Text(word, style), _slowest(status), Text("\n").join(_seen(status)))
-    console.print(table)
-    console.print(_summary(board))
+    _print(console, table, _summary(board))
 
 
 def _slowest(status: ServiceStatus) -> str:
@@ -82,7 +144,6 @@ def _summary(board: Board) -> Text:
 
 def config_table(configuration: Configuration, console: Console | None = None) -> None:
     """Prints what is watched, from which variables, and every setting that was read; secrets are masked."""
-    console = console or Console()
     discovery = configuration.discovery
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("service", "address", "checks", "depends on", "from"):
@@ -99,13 +160,10 @@ def config_table(configuration: Configuration, console: Console | None = None) -
             ", ".join(service.depends_on),
             escape("\n".join(variables)),
         )
-    console.print(table)
     settings = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("setting", "value", "meaning"):
         settings.add_column(name, overflow="fold")
     for read in configuration.settings:
         settings.add_row(read.variable, escape(read.shown) or Text(read.default or "not set", "dim"), escape(read.says))
-    console.print()
-    console.print(settings)
-    for note in discovery.notes:
-        console.print(Text(f"note: {note}", "yellow"))
+    notes = [Text(f"note: {note}", "yellow") for note in discovery.notes]
+    _print(console, table, "", settings, *notes)
