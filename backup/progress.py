@@ -10,7 +10,9 @@ Its size does not depend on the database's; what more there is to know stands in
 start, sizes are bytes, and a field that is not known is 0 or "".
 """
 
+import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -111,6 +113,7 @@ class Lines:
                 self._stream.flush()
             except (BrokenPipeError, ValueError):
                 self._gone = True
+                _point_nowhere(self._stream)
 
 
 class Bars:
@@ -172,3 +175,11 @@ class Bars:
             if (engine, name) not in self._tasks:
                 self._tasks[engine, name] = self._bars.add_task(f"{engine} {name}", total=total or None, at="")
             return self._tasks[engine, name]
+
+
+def _point_nowhere(stream: TextIO) -> None:
+    """What a broken pipe still has buffered would be tried again at exit, and make the exit code 120."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

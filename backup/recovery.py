@@ -185,7 +185,7 @@ def _major(version: str) -> int:
 
 
 def _backticked(name: str) -> str:
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`").replace("\n", "\\n") + "`"
 
 
 def _in_double_quotes(text: str) -> str:
