@@ -10,6 +10,7 @@ from monitor.freshness import Row, judge_points
 from monitor.probes.base import Evidence, Outcome, ProbeContext, Sight, Verdict, clean
 
 LIST = (sys.executable, "-m", "backup", "list", "--json")
+LAST_WAIT = 0.4  # seconds for a killed child to be gone; below the margin every probe has beyond its deadline
 
 
 async def probe(params: BackupsParams, *, timeout: float, context: ProbeContext) -> Outcome:
@@ -17,17 +18,18 @@ async def probe(params: BackupsParams, *, timeout: float, context: ProbeContext)
     del context
     loop = asyncio.get_running_loop()
     began = loop.time()
-    process = await asyncio.create_subprocess_exec(
-        *LIST, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+    process = None
     try:
         async with asyncio.timeout(timeout):
+            process = await asyncio.create_subprocess_exec(
+                *LIST, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
             out, err = await process.communicate()
     except TimeoutError:
         return _unseen(f"the store did not tell its restore points within {timeout:g} s", loop.time() - began)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        if process is not None:
+            await _end(process)
     latency = loop.time() - began
     if process.returncode:
         lines = err.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
@@ -43,6 +45,15 @@ async def probe(params: BackupsParams, *, timeout: float, context: ProbeContext)
         evidence=Evidence(sight=Sight.ANSWERED, text=clean(found.text), sign=found.sign),
         facts={"points": str(len(rows))} | ({"newest": rows[0].id, "proof": rows[0].proof} if rows else {}),
     )
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ends it if it has not ended, and sees it end: a loop that closes before that complains."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WAIT):
+            await process.wait()
 
 
 def _unseen(text: str, latency: float) -> Outcome:
