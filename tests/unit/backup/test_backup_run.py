@@ -189,7 +189,7 @@ def test_settings_that_name_nothing_are_an_error(memory: Any) -> None:
     with pytest.raises(SettingsError, match="odd"):
         run(memory, {"prepare": failing(SettingsError("odd"))})
     with pytest.raises(SettingsError, match="wrong"):
-        run(memory, {}, only="clickhouse", unusable={"clickhouse": SettingsError("wrong")})
+        run(memory, {}, {}, only="clickhouse", unusable={"clickhouse": SettingsError("wrong")})
     assert names(memory) == []
 
 
