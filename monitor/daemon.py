@@ -114,7 +114,6 @@ class Daemon:
             recorder = Recorder(state, services, instance=settings.instance, known=known)
             stack.push_async_callback(last_words, recorder)
             self._recorder = recorder
-            stack.push_async_callback(self._context.aclose)
             load({check.kind for service in services for check in service.checks})
 
             async def probe(check: Check, timeout: float) -> Outcome:
@@ -144,6 +143,7 @@ class Daemon:
             self._board.newest_outcome = asyncio.get_running_loop().time()
             log.info("watching", services=len(services), port=port, state=str(state.path))
             async with asyncio.TaskGroup() as group:
+                group.create_task(state.tending(), name="state")
                 group.create_task(recorder.run(), name="recorder")
                 group.create_task(calendar.run(), name="calendar")
                 group.create_task(watch.run(), name="watch")

@@ -137,14 +137,14 @@ class ProbeContext:
             self._tls[verify, alpn] = context
         return context
 
-    async def aclose(self) -> None:
-        """Closes nothing yet: a probe's connections end with the probe."""
+
+SCHEMES = ("apikey", "basic", "bearer", "digest", "token")
 
 
 def header_secrets(headers: Mapping[str, str | Secret]) -> tuple[Secret, ...]:
     """Gives what is to be masked of secret headers: of "Bearer sk-1" the key itself, which is what a server quotes."""
     texts = (value.reveal().split() for value in headers.values() if isinstance(value, Secret))
-    return tuple(Secret(word) for words in texts for word in words[1:] or words)
+    return tuple(Secret(word) for words in texts for word in words if word.lower() not in SCHEMES)
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
