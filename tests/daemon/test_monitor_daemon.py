@@ -180,6 +180,17 @@ def test_check_and_config_speak_for_people_and_for_machines(target: Contract) ->
     assert "SAAS_API_URL" in ended.stdout
 
 
+@pytest.mark.parametrize(("option", "seconds"), [((), 3.0), (("--timeout", "1"), 1.0)])
+def test_a_look_at_a_service_that_hangs_is_soon_over(target: Contract, option: tuple[str, ...], seconds: float) -> None:
+    target.break_with("hang")
+    ended = run("check", "--json", *option, **target.environ())
+    assert ended.returncode == 1
+    (seen,) = json.loads(ended.stdout)["services"][0]["checks"]
+    assert seen["cause"] == "no_answer"
+    assert f"did not answer within {seconds:g} s; the watch itself waits 10 s" in seen["evidence"]
+    assert seconds <= seen["latency_seconds"] < seconds + 1
+
+
 def test_no_secret_is_seen_anywhere(daemon: Start, target: Contract, until: Until) -> None:
     variables = {
         **target.environ(),
