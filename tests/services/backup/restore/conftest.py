@@ -263,6 +263,11 @@ def script(server: Postgres, database: str, *words: str) -> list[str]:
     return [line for line in done.stdout.decode().splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
 
 
+def client(major: int) -> Path:
+    """The folder of a major version's programs."""
+    return next(one.folder for one in installed() if one.major == major)
+
+
 def target_of(server: Postgres) -> Target:
     """The server as a restore sees it; close it."""
     return Target(Login.read(Secret(url_of(server)), "TEST_URL"))
@@ -313,4 +318,5 @@ def helpers() -> Any:
         target_of=target_of,
         url_of=url_of,
         Told=Told,
+        client=client,
     )

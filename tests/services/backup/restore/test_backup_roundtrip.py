@@ -115,7 +115,8 @@ PROPERTIES = """
 SELECT pg_get_userbyid(datdba), datconnlimit, datcollate, pg_encoding_to_char(encoding),
   (SELECT array_agg(one::text ORDER BY one::text) FROM unnest(datacl) one),
   shobj_description(oid, 'pg_database'),
-  (SELECT array_agg((setrole::regrole, setconfig)::text ORDER BY setrole) FROM pg_db_role_setting WHERE setdatabase = d.oid)
+  (SELECT array_agg((setrole::regrole, setconfig)::text ORDER BY setrole) FROM pg_db_role_setting
+    WHERE setdatabase = d.oid)
 FROM pg_database d WHERE datname = {name}
 """
 
