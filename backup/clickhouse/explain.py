@@ -12,7 +12,7 @@ _AROUND = (
     re.compile(r" \(for url [^)]*\)$"),
     re.compile(r",? Stack trace \(when copying.*", re.DOTALL),
     re.compile(r"\s*\(version [^()]*(?:\([^()]*\))?\)"),
-    re.compile(r"^(?:Code: \d+\. )?DB::(?:\w+::)*Exception: "),
+    re.compile(r"^(?:Code: \d+\. )?DB::(?:\w+::)*\w*Exception: "),
 )
 _CODE = re.compile(r"Code: (\d+)")
 
@@ -74,7 +74,11 @@ REMEDIES = (
     Remedy(
         codes=(491,), scope="store", text="allow the store in ClickHouse's remote_url_allow_hosts (its configuration)"
     ),
-    Remedy(codes=(669,), scope="store", text="make the named collection CLICKHOUSE_S3_COLLECTION names, or unset it"),
+    Remedy(
+        pattern="named collection",
+        scope="store",
+        text="make the named collection CLICKHOUSE_S3_COLLECTION names, grant its use, or unset the variable",
+    ),
     Remedy(codes=(192, 193, 194, 516), scope="server", text="check CLICKHOUSE_USER and CLICKHOUSE_PASSWORD"),
     Remedy(
         codes=(164,),

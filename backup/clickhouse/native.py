@@ -12,9 +12,11 @@ from enum import Enum
 from typing import Any
 
 from backup.clickhouse.client import ClickhouseError, Server, UnreachableError
-from backup.clickhouse.explain import ACCESS_DENIED, explain
+from backup.clickhouse.explain import explain
 from backup.clickhouse.sql import text
 from backup.errors import DumpError, SourceError, StalledError, StoppedError
+from config.backup_settings import ClickhouseSettings
+from config.logs import Mask
 
 # ClickHouse repeats a request to S3 a thousand times by default, which takes hours to say that the store is down.
 FEW_RETRIES: dict[str, object] = {
@@ -240,6 +242,21 @@ def end(server: Server, id: str, *, wait: float = KILLED_WAIT) -> bool:  # noqa:
     return True
 
 
-def may_not(error: SourceError) -> bool:
-    """Whether a statement was refused for want of a grant."""
-    return isinstance(error, ClickhouseError) and error.code == ACCESS_DENIED
+def ended_by(settings: ClickhouseSettings, mask: Mask) -> Callable[[str], bool]:
+    """For a sweep: what tells of a dead run's operation whether it has ended, and ends it. Connects when first asked.
+
+    Without a server in the settings there is nobody to ask, and the sweep's own grace has to do.
+    """
+    servers: list[Server] = []
+
+    def ended(id: str) -> bool:  # noqa: A002  # ClickHouse's own word for it
+        if not settings.url:
+            return True
+        try:
+            if not servers:
+                servers.append(Server(settings, mask))
+            return end(servers[0], id)
+        except SourceError:
+            return False
+
+    return ended

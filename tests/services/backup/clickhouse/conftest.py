@@ -20,13 +20,20 @@ from backup.clickhouse.place import Place
 from backup.clickhouse.restore import Restorer
 from backup.layout import new_point, point_prefix
 from backup.manifest import Artifact
-from backup.progress import Expected, Progress
+from backup.progress import Progress
 from backup.sources.base import Job
 from backup.sources.clickhouse import ClickhouseSource
 from backup.storage.base import Storage
 from backup.storage.table import open_storage
-from config.backup_settings import BackupSettings, ClickhouseSettings, StoreSettings
-from config.env import Env
+from config.backup_settings import (
+    BackupSettings,
+    ClickhouseSettings,
+    PostgresSettings,
+    RetentionSettings,
+    ScheduleSettings,
+    SealSettings,
+    StoreSettings,
+)
 from config.logs import Mask
 from config.secret import Secret
 from demo.clickhouse import Clickhouse
@@ -61,8 +68,15 @@ class Lab:
     """One ClickHouse, one store, and what goes on between them."""
 
     def __init__(self, clickhouse: ClickhouseSettings, store: StoreSettings, **changes: Any) -> None:
-        settings = BackupSettings.read(Env({}))
-        self.settings = replace(settings, store=store, clickhouse=clickhouse, **changes)
+        self.settings = BackupSettings(
+            store=store,
+            clickhouse=clickhouse,
+            seal=SealSettings(),
+            retention=RetentionSettings(),
+            postgres=PostgresSettings(),
+            schedule=ScheduleSettings(),
+            **changes,
+        )
         self.storage: Storage = open_storage(store)
         self.mask = Mask()
         self.stop = threading.Event()
@@ -112,7 +126,7 @@ class Lab:
         place = Place.of(self.settings.store, self.settings.clickhouse)
         return Restorer(self.server, place, self.storage, stop=self.stop, stall_seconds=30)
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         """Every object of this store's prefix."""
         return [stored.key for stored in self.storage.list("")]
 
@@ -177,6 +191,3 @@ def database(lab: Lab) -> Iterator[str]:
     yield name
     for found in lab.server.rows("SELECT name FROM system.databases WHERE startsWith(name, {n:String})", {"n": name}):
         lab.run(f"DROP DATABASE `{str(found['name']).replace('`', chr(92) + '`')}` SYNC")
-
-
-__all__ = ["Expected", "Lab"]

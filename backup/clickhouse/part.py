@@ -1,0 +1,204 @@
+"""ClickHouse's share of a restore, for people: what it is going to do, what it needs leave for, what it did."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from backup.clickhouse.client import Server
+from backup.clickhouse.look import databases, tables
+from backup.clickhouse.native import Seen
+from backup.clickhouse.place import Place
+from backup.clickhouse.restore import Restored, Restorer, is_there, refuse_older, space
+from backup.clickhouse.swap import Swapped, swap
+from backup.command_list import size
+from backup.errors import ArchiveError, BackupError, TargetError
+from backup.manifest import Engine
+from backup.part import Hands, Order
+from backup.plan import NATIVE_RATE, duration
+from backup.progress import Progress
+from backup.selection import Chosen, Selection
+
+
+@dataclass(slots=True, kw_only=True)
+class Item:
+    """One database: restored as `into`; unless `kept` is "", exchanged with the live one, whose tables go there."""
+
+    chosen: Chosen
+    into: str
+    kept: str = ""
+    restored: Restored | None = None
+    swapped: Swapped | None = None
+
+    @property
+    def name(self) -> str:
+        """The database it was made of."""
+        return self.chosen.artifact.name
+
+
+class ClickhousePart:
+    """ClickHouse's share; see `backup.part.Part`."""
+
+    engine: Engine = "clickhouse"
+
+    def __init__(
+        self,
+        server: Server,
+        place: Place,
+        selection: Selection,
+        names: Mapping[str, str | None] | None,
+        order: Order,
+        hands: Hands,
+    ) -> None:
+        self.problems: list[BackupError] = []
+        self._server = server
+        self._order = order
+        self._hands = hands
+        self._names = names or {}
+        self._chosen = [one for one in selection.databases if names is None or one.artifact.name in names]
+        self._items: list[Item] = []
+        self._restorer = Restorer(server, place, hands.catalog.storage, stop=hands.stop, tell=self._tell)
+        self._at = ""
+
+    @property
+    def count(self) -> int:
+        """How many databases it is to bring back."""
+        return len(self._chosen)
+
+    def prepare(self) -> None:
+        """Looks at the server and the store."""
+        taken = set(databases(self._server))
+        need = 0
+        for chosen in self._chosen:
+            try:
+                refuse_older(self._server, chosen.artifact)
+                if not is_there(self._hands.catalog.storage, chosen.artifact, chosen.point.prefix):
+                    raise ArchiveError(
+                        f"{chosen.artifact.label}: the backup in the store is not whole", "use another point"
+                    )
+                self._items.append(self._placed(chosen, taken))
+                bytes_needed, free = space(self._server, chosen.artifact)
+                need += bytes_needed
+                if need > free:
+                    raise TargetError(
+                        f"ClickHouse has {size(free)} free on its disks, and about {size(need)} are needed",
+                        "free space there, or restore one database at a time: --database",
+                    )
+            except BackupError as error:
+                self.problems.append(error)
+
+    def lines(self) -> Iterator[str]:
+        """The plan."""
+        yield f"ClickHouse {self._server.version} at {self._server.address}"
+        total = 0
+        for item in self._items:
+            artifact = item.chosen.artifact
+            need, free = space(self._server, artifact)
+            total += need
+            how = f'comes back as "{item.into}"'
+            if item.kept:
+                how = f'is restored as "{item.into}" and exchanged with the live "{item.name}", kept as "{item.kept}"'
+            elif item.into != item.name and not self._names.get(item.name):
+                how += ", beside the live database; --swap puts it in its place"
+            yield f'"{item.name}" as of {item.chosen.point.id} {how}; it needs {size(need)}, {size(free)} are free'
+        if total:
+            yield f"time to expect: about {duration(total / NATIVE_RATE + 2)}"
+
+    def cuts(self) -> str:
+        """Live databases."""
+        swapped = [item.name for item in self._items if item.kept]
+        return f"exchange the tables of the live ClickHouse databases {', '.join(swapped)}" if swapped else ""
+
+    def restore(self) -> None:
+        """Brings every database in."""
+        try:
+            for item in self._items:
+                self._at = item.name
+                item.restored = self._restorer.database(
+                    item.chosen.artifact, item.chosen.point.prefix, item.into, only=self._order.tables
+                )
+            if self._order.roles:
+                self._access()
+        except BaseException:
+            self.drop()
+            raise
+
+    def finish(self) -> None:
+        """Exchanges tables; each database for itself."""
+        for item in self._items:
+            if item.kept and item.restored:
+                item.swapped = swap(self._server, item.chosen.artifact, item.into, item.kept, stop=self._hands.stop)
+
+    def leave(self) -> None:
+        """Beside what is live: there it is."""
+        for item in self._items:
+            item.kept = ""
+
+    def drop(self) -> None:
+        """Nothing is left of it, where the database was made by us."""
+        from backup.clickhouse.sql import name
+
+        for item in self._items:
+            if item.restored and item.restored.created:
+                self._server.run(f"DROP DATABASE IF EXISTS {name(item.into)} SYNC", of="dropping what was restored")
+                item.restored = None
+
+    def undo(self) -> None:
+        """A failed exchange has taken itself back; there is no more to it."""
+
+    def report(self) -> Iterator[str]:
+        """Where each is."""
+        for item in self._items:
+            if item.restored is None:
+                continue
+            where = item.name if item.swapped else item.into
+            back = item.restored
+            same = "every table's contents equal" if back.level == "equal" else "row counts compared"
+            yield f'"{item.name}" is back as "{where}": {back.rows} rows, {same}, in {duration(back.seconds)}'
+            yield from (f"  {note}" for note in back.notes)
+            if item.swapped:
+                yield f'  the tables it replaced are kept in "{item.kept}"; drop that database when all is well'
+                yield from (f"  {note}" for note in item.swapped.notes)
+
+    def close(self) -> None:
+        """Lets go of the server."""
+        self._server.close()
+
+    def _placed(self, chosen: Chosen, taken: set[str]) -> Item:
+        """Under which names. Raises TargetError."""
+        source, wanted = chosen.artifact.name, self._names.get(chosen.artifact.name)
+        target = wanted or source
+        full = target in taken and bool(tables(self._server, target))
+        if not full:
+            return Item(chosen=chosen, into=target)
+        if wanted and wanted != source:
+            raise TargetError(f'the ClickHouse database "{wanted}" is not empty', "name a new one: --database SRC=DST")
+        day = f"{chosen.point.begun_at:%Y%m%d}"
+        into = _free(f"{source}_restored_{day}", taken)
+        today = f"{self._hands.catalog.storage.now():%Y%m%d}"
+        return Item(chosen=chosen, into=into, kept=_free(f"{source}_before_{today}", taken) if self._order.swap else "")
+
+    def _access(self) -> None:
+        for chosen in self._chosen[:1]:
+            for artifact in chosen.point.whole():
+                if artifact.engine == "clickhouse" and artifact.kind == "globals":
+                    self._restorer.access(artifact, chosen.point.prefix)
+
+    def _tell(self, seen: Seen) -> None:
+        self._hands.listener.progress(
+            Progress(
+                engine="clickhouse",
+                name=self._at,
+                plain_bytes=seen.moved_bytes,
+                expected_bytes=seen.total_bytes,
+                table="restoring",
+            )
+        )
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """`name`, or with a number; taken from now on."""
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    taken.add(found)
+    return found
