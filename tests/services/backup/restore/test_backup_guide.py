@@ -116,9 +116,8 @@ def test_every_command_of_the_page(guide_stack: Stack, helpers: Any) -> None:
     everything = "\n".join(said)
     assert point in said[0]
     assert "sealed to 1 keys" in everything
-    assert (
-        f'beside the live database, as "litellm_restored_{point[:8]}"' in everything or "takes the place" in everything
-    )
+    assert f'beside the live database, as "litellm_restored_{point[:8]}"' in everything
+    assert '"default" is back as "default"' in everything
     # Taken back, the deletion is there again; the new server has all of it.
     assert helpers.rows(stack.postgres, "litellm", 'SELECT count(*) FROM "LiteLLM_TeamTable"') == [(0,)]
     assert helpers.rows(stack.new, "litellm", 'SELECT count(*) FROM "LiteLLM_TeamTable"') == [(8,)]
