@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from config.endpoints import read_endpoint
+from config.endpoints import Endpoint, read_endpoint
 from config.env import Env
 from config.presets import Companion, Preset
 from config.urls import Address, AddressError
 
-SUFFIX = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+SUFFIX = re.compile(r"(?=.{1,40}$)[a-z0-9]+(?:[_-][a-z0-9]+)*")
 LOOKS_LIKE_AN_ADDRESS = re.compile(r"[A-Z0-9_]+_(?:URL|URI|HOST|ENDPOINT)(?:__[A-Z0-9_]+)?")
 
 
@@ -23,7 +23,8 @@ class Instance:
     """One known service that is set. `values` are what the preset's placeholders stand for.
 
     `sources` pairs each variable it was found from with what it holds, fit to be shown. `names` says for `setting` (the
-    address) and for each companion which variable holds it, or would: what the preset's words are filled with.
+    address) and for each companion which variable holds it, or would, and for `port` the address's port: what the
+    preset's words are filled with.
     """
 
     name: str
@@ -46,14 +47,21 @@ class Variables:
             if base not in bases:
                 continue
             suffix = raw.lower().replace("_", "-")
-            if separator and not SUFFIX.fullmatch(suffix):
+            other = self._names.get((base, suffix))
+            if separator and not SUFFIX.fullmatch(raw.lower()):
                 env.problem(
                     name,
                     f"has nothing usable after {base}__",
                     f"write letters, digits and single underscores there, such as {base}__EU",
                 )
-            else:
-                self._names.setdefault((base, suffix), name)
+            elif other is None or not env.is_set(other):
+                self._names[base, suffix] = name
+            elif env.is_set(name):
+                env.problem(
+                    f"{other} and {name}",
+                    "are two spellings of one name, as capitals, _ and - make no difference there",
+                    "take one of them out, or give it another name",
+                )
 
     def name(self, base: str, suffix: str) -> str:
         """The variable `base` for `suffix` as it is spelled in the environment, or as it would be."""
@@ -101,6 +109,7 @@ def _instance(env: Env, variables: Variables, kind: str, preset: Preset, suffix:
         env.note(f"{variable}: {note}")
     if address.password:
         env.secrets.append(address.password)
+    _note_unused(env, variables, preset, suffix, variable, companions, found, endpoint)
     _note_left_out(env, variables, preset, name, suffix, endpoint.values)
     return Instance(
         name=name,
@@ -109,7 +118,10 @@ def _instance(env: Env, variables: Variables, kind: str, preset: Preset, suffix:
         address=address,
         values=endpoint.values,
         sources=((variable, address.url), *((name, shown) for name, shown in found.values())),
-        names=_names(variables, preset, suffix, companions, found, (variable, endpoint.values)),
+        names={
+            **_names(variables, preset, suffix, companions, found, (variable, endpoint.values)),
+            "port": str(address.port),
+        },
     )
 
 
@@ -171,6 +183,9 @@ def _companions(
             if env.is_set(name):
                 values[key] = _read(env, name, companion)
                 found[key] = (name, "***" if companion.kind == "secret" else str(values[key]))
+                for other in names[names.index(name) + 1 : len(companion.variables)]:
+                    if env.is_set(other) and env.raw(other) != env.raw(name):
+                        env.note(f"{other} is not used: {name} says the same thing and counts first")
                 break
         if values.get(key) is None:
             values[key] = None if suffix else companion.default
@@ -207,6 +222,30 @@ def _read(env: Env, name: str, companion: Companion) -> object:
     if companion.kind == "flag":
         return env.flag(name, default=False, says=companion.says)
     return env.text(name, default=companion.default or "", says=companion.says) or None
+
+
+def _note_unused(
+    env: Env,
+    variables: Variables,
+    preset: Preset,
+    suffix: str,
+    variable: str,
+    given: Mapping[str, object],
+    found: Mapping[str, tuple[str, str]],
+    endpoint: Endpoint,
+) -> None:
+    """Notes what is set beside an address that says it already, and says it otherwise."""
+    unused = [
+        name
+        for key, (name, _) in found.items()
+        if key != "secure" and given[key] is not None and endpoint.values.get(key) != given[key]
+    ]
+    port = variables.name(preset.port_variable, suffix) if preset.port_variable else ""
+    text = env.environ.get(port, "").strip()
+    if text and text != str(endpoint.address.port) and not text.startswith("tcp://"):
+        unused.append(port)
+    for name in unused:
+        env.note(f"{name} is not used: {variable} says otherwise, and counts first")
 
 
 def _note_left_out(
@@ -249,7 +288,8 @@ def _note_orphans(env: Env, variables: Variables, kind: str, preset: Preset) -> 
         for suffix in variables.suffixes([base]):
             name = variables.name(base, suffix)
             if suffix not in homes and env.is_set(name):
-                wanted = variables.name(preset.variables[0], suffix)
+                ways = (preset.variables[0], preset.host_variable)
+                wanted = " or ".join(variables.name(base, suffix) for base in ways if base)
                 env.note(f"{name} is set, but without {wanted} no {kind} is watched")
 
 

@@ -3,7 +3,8 @@
 A preset says by which variables its service is found, what to ask it, what it depends on and what helps when it fails.
 `${name}` in a check stands for a part of the address (url, host, port, tls, user, password, database, options) or for
 a companion; an entry whose value is not known is left out. In what a sign says and in a remedy `{setting}` stands for
-the variable that holds the address, `{key}` for the one that holds the companion `key`: there may be several of a kind.
+the variable that holds the address, `{key}` for the one that holds the companion `key`: there may be several of a kind;
+`{port}` stands for the port of the address. A remedy that fits one check alone stands in [checks.NAME.remedies].
 """
 
 import tomllib

@@ -48,6 +48,7 @@ class CheckTable(Timing):
     kind: Literal["http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse", "s3"]
     severity: Severity = "down"
     enabled: bool = True
+    remedies: Mapping[Cause, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,8 @@ def make_service(
         elif own and given.get("kind", own["kind"]) != own["kind"]:
             report((*where, "kind"), f"cannot be changed; {name}'s {check} is {own['kind']}", "add a check of your own")
         else:
-            made = _check(check, {**own, **level, **given}, {**level, **given}, where, defaults, report)
+            table = {**own, **level, **given, "remedies": _remedies(own, written.remedies, given)}
+            made = _check(check, table, {**level, **given}, where, defaults, report)
             checks += [made] if made else []
     merged = [{**known.checks.get(check, {}), **written.checks.get(check, {})} for check in names]
     if all(table.get("enabled") is False for table in merged) and (names or not changes.get("checks")):
@@ -115,6 +117,14 @@ def make_service(
         start_period=_first(written.start_period, defaults.start_period, 120.0),
         paused=written.paused,
     )
+
+
+def _remedies(own: Table, service: Mapping[Cause, str], given: Table) -> object:
+    """A check's remedies: what WATCH_FILE says of it, then what it says of the service, then what the preset says."""
+    preset, said = own.get("remedies", {}), given.get("remedies", {})
+    if not isinstance(preset, Mapping) or not isinstance(said, Mapping):
+        return said
+    return {**{cause: text for cause, text in preset.items() if cause not in service}, **said}
 
 
 def _check(
@@ -158,6 +168,7 @@ def _check(
         success_threshold=_first(frame.success_threshold, defaults.success_threshold, 2),
         warn_threshold=_first(frame.warn_threshold, defaults.warn_threshold, 3),
         latency_threshold=latency or None,
+        remedies=frame.remedies,
     )
 
 

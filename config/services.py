@@ -154,6 +154,8 @@ def _fill(instance: Instance, preset: Preset) -> Table:
             if isinstance(check, dict):
                 signs = [sign | {"says": _named(sign.get("says", ""), instance)} for sign in check.get("signs", [])]
                 check = {**check, "signs": signs} if signs else check
+                own = check.get("remedies", {})
+                check = {**check, "remedies": {cause: _named(text, instance) for cause, text in own.items()}}
                 checks[name] = _with_user(check, instance) if preset.reads == "http" else check
     if instance.address.scheme == "https":
         checks["certificate"] = {

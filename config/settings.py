@@ -107,6 +107,9 @@ class WebSettings:
     @classmethod
     def read(cls, env: Env) -> "WebSettings":
         """This section from `env`; what cannot be used becomes a problem there."""
+        for name, what in (("METRICS_TOKEN", "/metrics"), ("API_TOKEN", "the API")):
+            if name in env.environ and not env.is_set(name):
+                env.note(f"{name} is set but empty, so {what} is open to anybody who reaches the port")
         return cls(
             port=env.whole("PORT", default=8080, least=0, most=65_535, says="Port of the web pages and of /healthz."),
             metrics_token=env.secret("METRICS_TOKEN", says="If set, /metrics asks for it as a bearer token."),

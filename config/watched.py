@@ -17,6 +17,7 @@ class Check:
     `severity` is what a confirmed miss makes of the service. Times are seconds. `latency_threshold` is the time
     above which a passing answer counts as a warning; None means never. `failure_threshold` fails in a row make a
     check down, `warn_threshold` runs in a row without a clean pass degraded, `success_threshold` passes in a row up.
+    `remedies` override the service's for a cause that this check proves.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Check:
     success_threshold: int = 2
     warn_threshold: int = 3
     latency_threshold: float | None = None
+    remedies: Mapping[Cause, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

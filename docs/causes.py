@@ -6,6 +6,7 @@ from pathlib import Path
 from config.causes import Cause
 from monitor.diagnose.base import Rule
 from monitor.diagnose.general import GENERAL
+from monitor.diagnose.http import UNASKED
 from monitor.diagnose.table import TABLES
 from monitor.diagnose.tls import TLS
 
@@ -20,7 +21,13 @@ under it what proves it for one kind of check and what to do then. A preset's ow
 save where a row is marked \\*: it knows more than the cause. An alert names the service and its setting.
 """
 
-PLACES = {"title": "the service", "address": "its address", "code": "code", "setting": "its setting"}
+PLACES = {
+    "title": "the service",
+    "address": "its address",
+    "code": "code",
+    "setting": "its setting",
+    "bucket": "its bucket",
+}
 
 
 def plain(template: str) -> str:
@@ -48,7 +55,7 @@ def sections() -> Iterator[str]:
         yield f"## {cause.value}\n"
         yield f"{plain(general.proof)}.\n"
         yield f"{plain(general.remedy)}\n"
-        kinds = [*TABLES.items(), ("any, over TLS", TLS)]
+        kinds = [*TABLES.items(), ("http, of a preset", (UNASKED,)), ("any, over TLS", TLS)]
         found = [row for kind, rules in kinds for row in rows(kind, rules, cause)]
         if found:
             yield "\n".join(("| check | what proves it | what to do |", "|---|---|---|", *found, ""))

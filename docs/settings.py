@@ -61,7 +61,7 @@ ORMs and are dropped with a note. `CLICKHOUSE_URL` is the HTTP interface, not th
 ### Several of a kind
 
 A second one has a suffix after two underscores: `DATABASE_URL__LANGFUSE=…` is watched as `postgres-langfuse`. The
-suffix is lower-cased, underscores become `-`. What goes with an address takes the same suffix:
+suffix is lower-cased, underscores become `-`; two spellings of one suffix are refused. What goes with an address takes the same suffix:
 `REDIS_PASSWORD__EU` belongs to `REDIS_HOST__EU`. Users, passwords and keys never fall back to the plain variable: one
 server's password is not another's. Only {inherited} does. A suffixed MinIO has no bucket unless
 `BACKUP_BUCKET__NAME` names one.
@@ -104,7 +104,8 @@ expect_json = "status == 'ok'"
 
 `${{VARIABLE}}` is replaced by that variable's value (`$${{` stands for a plain `${{`). Put secrets into headers,
 password, access_key and secret_key: the rest is shown to people. A setting is looked for in the check, then in its
-service, then in the preset's check, then in `[defaults]`, then in the environment. An unknown key is an error.
+service, then in the preset's check, then in `[defaults]`, then in the environment. A remedy is looked for in the
+check, then in its service, both in this file before the preset's. An unknown key is an error.
 
 {tables}"""
 

@@ -24,8 +24,8 @@ S3: tuple[Rule, ...] = (
         cause=Cause.NOT_FOUND,
         codes=("NoSuchBucket",),
         proof="NoSuchBucket",
-        says="{title} at {address} answers, but the bucket does not exist.",
-        remedy="Create it (mc mb store/<bucket>; the template's init-minio.sh does not run by itself), or correct the "
+        says="{title} at {address} answers, but has no bucket {bucket}.",
+        remedy="Create it (mc mb store/{bucket}; the template's init-minio.sh does not run by itself), or correct the "
         "name in {setting}. If it was there yesterday, see whether the volume is new and empty.",
     ),
     Rule(

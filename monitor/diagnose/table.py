@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from config.causes import Cause
 from config.checks import HttpParams, Sign
+from config.service_tables import address_of
 from config.services import Check, Service
 from monitor.diagnose.backups import BACKUPS
 from monitor.diagnose.base import Diagnosis, Rule
@@ -12,7 +14,7 @@ from monitor.diagnose.clickhouse import CLICKHOUSE
 from monitor.diagnose.dns import DNS
 from monitor.diagnose.general import GENERAL
 from monitor.diagnose.grpc import GRPC
-from monitor.diagnose.http import HTTP
+from monitor.diagnose.http import HTTP, UNASKED
 from monitor.diagnose.network import FIRST, LAST
 from monitor.diagnose.postgres import POSTGRES
 from monitor.diagnose.redis import REDIS
@@ -38,23 +40,26 @@ TABLES: Mapping[str, tuple[Rule, ...]] = {
 def diagnose(service: Service, check: Check, outcome: Outcome) -> Diagnosis | None:
     """Gives the cause an outcome proves, in a sentence and with a remedy; None for a clean pass. Never raises.
 
-    A preset's sign that was seen brings its own cause and words. The service's own remedy for a cause goes before ours,
-    unless the rule is about something narrower than the cause.
+    A preset's sign that was seen brings its own cause and words. The check's own remedy for a cause, else the
+    service's, goes before ours, unless the rule is about something narrower than the cause.
     """
     if outcome.verdict == Verdict.PASS:
         return None
+    words = _Words(service, check, outcome.evidence.code)
     sign = _sign(check, outcome)
     if sign is not None:
-        return _diagnosis(service, outcome, GENERAL[sign.cause], says=sign.says)
+        return words.diagnosis(GENERAL[sign.cause], sign.says)
     rules = (*FIRST, *TABLES.get(check.kind, ()), *TLS, *LAST)
     held = (rule for rule in rules if service.kind not in rule.not_for and rule.holds(outcome))
     rule = next(held, GENERAL[Cause.BAD_ANSWER])
-    return _diagnosis(service, outcome, rule)
+    if rule.cause == Cause.AUTH and _needs_no_key(service, check):
+        rule = UNASKED
+    return words.diagnosis(rule)
 
 
 def explain(service: Service, cause: Cause) -> Diagnosis:
     """Gives what `cause` means for a service where no single outcome proved it, such as intermittent."""
-    return _diagnosis(service, None, GENERAL[cause])
+    return _Words(service).diagnosis(GENERAL[cause])
 
 
 def _sign(check: Check, outcome: Outcome) -> Sign | None:
@@ -63,52 +68,76 @@ def _sign(check: Check, outcome: Outcome) -> Sign | None:
     return next((sign for sign in check.params.signs if sign.name == outcome.evidence.sign), None)
 
 
-def _diagnosis(service: Service, outcome: Outcome | None, rule: Rule, says: str = "") -> Diagnosis:
-    code = outcome.evidence.code if outcome else ""
-    sentence = _say(says, service) if says.strip(". ") else _fill(rule.says, service, rule.cause, code)
-    own = "" if rule.precise else service.remedies.get(rule.cause, "")
-    return Diagnosis(cause=rule.cause, sentence=sentence, remedy=own or _fill(rule.remedy, service, rule.cause, code))
-
-
-def _say(says: str, service: Service) -> str:
-    """A preset's words as a sentence that names the service and where it is."""
-    says = says.rstrip(". ")
-    named = service.title.lower() in says.lower()
-    return (
-        f"{says[:1].upper()}{says[1:]} ({service.address})."
-        if named
-        else f"{service.title} at {service.address}: {says}."
-    )
+def _needs_no_key(service: Service, check: Check) -> bool:
+    """Whether a preset asks this without a key, because the service it knows answers it to anybody."""
+    return service.kind != "custom" and isinstance(check.params, HttpParams) and not check.params.headers
 
 
 _ADDRESS = re.compile(r"[A-Z0-9_]*(URL|URI|HOST|PORT|ENDPOINT)(__.*)?", re.IGNORECASE)
 # For these a key, a password or a name beside the address may be what is wrong.
 _NOT_THE_ADDRESS = frozenset({Cause.AUTH, Cause.NOT_FOUND, Cause.READONLY, Cause.PROBE_FAULT})
+_PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting|bucket)\}")
 
 
-def _setting(service: Service, cause: Cause) -> str:
-    """The variables to look at: those that say where the service is, unless the cause may lie in what goes with it."""
-    names = service.variables
-    if cause not in _NOT_THE_ADDRESS:
-        names = tuple(name for name in names if _ADDRESS.fullmatch(name)) or names
-    return " or ".join(names) or "WATCH_FILE"
+class _Words:
+    """What fills the places of a rule's text: the service, where this check of it looks, and the answer's code."""
+
+    def __init__(self, service: Service, check: Check | None = None, code: str = "") -> None:
+        self._service = service
+        self._address = _address(service, check)
+        self._code = code
+        self._bucket = str(getattr(check.params, "bucket", None) or "") if check else ""
+        self._remedies = {**service.remedies, **(check.remedies if check else {})}
+
+    def diagnosis(self, rule: Rule, says: str = "") -> Diagnosis:
+        """The rule in words; `says` are a preset's own for the sentence."""
+        sentence = self._say(says) if says.strip(". ") else self._fill(rule.says, rule.cause)
+        own = "" if rule.precise else self._remedies.get(rule.cause, "")
+        return Diagnosis(cause=rule.cause, sentence=sentence, remedy=own or self._fill(rule.remedy, rule.cause))
+
+    def _say(self, says: str) -> str:
+        """A preset's words as a sentence that names the service and where it is."""
+        says, title = says.rstrip(". "), self._service.title
+        named = title.lower() in says.lower()
+        return f"{says[:1].upper()}{says[1:]} ({self._address})." if named else f"{title} at {self._address}: {says}."
+
+    def _setting(self, cause: Cause) -> str:
+        """The variables to look at: those that say where it is, unless the cause may lie in what goes with it."""
+        names = self._service.variables
+        if cause not in _NOT_THE_ADDRESS:
+            names = tuple(name for name in names if _ADDRESS.fullmatch(name)) or names
+        return " or ".join(names) or "WATCH_FILE"
+
+    def _fill(self, template: str, cause: Cause) -> str:
+        """Fills the places of a rule's text; "({code})" vanishes when there is no code."""
+        values = {
+            "title": self._service.title,
+            "address": self._address,
+            "code": self._code,
+            "setting": self._setting(cause),
+            "bucket": self._bucket,
+        }
+
+        def value(match: re.Match[str]) -> str:
+            if match[1]:
+                return values[match[1]]
+            return match[0].replace("{code}", self._code) if self._code else ""
+
+        return _PLACE.sub(value, template)
 
 
-_PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting)\}")
+def _address(service: Service, check: Check | None) -> str:
+    """The service's address, which is its first check's; for a check that looks elsewhere, where that is."""
+    if check is None or _target(check) == _target(service.checks[0]):
+        return service.address
+    return address_of(check.params)
 
 
-def _fill(template: str, service: Service, cause: Cause, code: str) -> str:
-    """Fills the places of a rule's text; "({code})" vanishes when there is no code."""
-    values = {
-        "title": service.title,
-        "address": service.address,
-        "code": code,
-        "setting": _setting(service, cause),
-    }
-
-    def value(match: re.Match[str]) -> str:
-        if match[1]:
-            return values[match[1]]
-        return match[0].replace("{code}", code) if code else ""
-
-    return _PLACE.sub(value, template)
+def _target(check: Check) -> tuple[str | None, int | None]:
+    """Host and port that a check looks at."""
+    text = address_of(check.params)
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return text, None

@@ -63,6 +63,10 @@ def params(service: Service, check: str) -> Any:
     return next(item.params for item in service.checks if item.name == check)
 
 
+def remedy(service: Service, check: str, cause: Cause) -> str:
+    return next(item.remedies[cause] for item in service.checks if item.name == check)
+
+
 def places(environ: Mapping[str, str]) -> list[str]:
     return [problem.place for problem in discover(environ).problems]
 
@@ -351,9 +355,70 @@ def test_a_second_one_has_a_suffix_and_companions_of_its_own() -> None:
     assert services["redis-eu-west"].variables == ("REDIS_HOST__EU_WEST", "REDIS_PASSWORD__EU_WEST")
 
 
-@pytest.mark.parametrize("variable", ["REDIS_URL__", "REDIS_URL___EU", "REDIS_URL__EU_", "REDIS_URL__É"])
+@pytest.mark.parametrize(
+    "variable",
+    ["REDIS_URL__", "REDIS_URL___EU", "REDIS_URL__EU_", "REDIS_URL__É", "REDIS_URL__A__B", "REDIS_URL__A_-B"],
+)
 def test_a_suffix_that_names_nothing_is_a_problem(variable: str) -> None:
     assert variable in places({variable: "redis://redis", "LITELLM_URL": "litellm"})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("REDIS_URL__a", "REDIS_URL__A"),
+        ("DATABASE_URL__EU_1", "DATABASE_URL__eu-1"),
+        ("REDIS_PASSWORD__x", "REDIS_PASSWORD__X"),
+    ],
+)
+def test_two_spellings_of_one_name_are_a_problem_that_names_both(one: str, other: str) -> None:
+    scheme = "postgres" if "DATABASE" in one else "redis"
+    environ = {one: f"{scheme}://h", other: f"{scheme}://i", "REDIS_URL__X": "redis://x"}
+    (problem,) = discover(environ).problems
+    assert set(problem.place.split(" and ")) == {one, other}
+
+
+def test_of_two_spellings_an_empty_one_does_not_count() -> None:
+    assert found({"REDIS_URL__A": "", "REDIS_URL__a": "redis://h"})["redis-a"].variables == ("REDIS_URL__a",)
+    assert found({"REDIS_URL__A": "redis://h", "REDIS_URL__a": ""})["redis-a"].variables == ("REDIS_URL__A",)
+
+
+@pytest.mark.parametrize(
+    ("variables", "note"),
+    [
+        ({"REDIS_URL": "redis://:a@h:1", "REDIS_PORT": "2"}, "REDIS_PORT is not used: REDIS_URL says otherwise"),
+        ({"REDIS_URL": "redis://:a@h", "REDIS_PASSWORD": "b"}, "REDIS_PASSWORD is not used: REDIS_URL says otherwise"),
+        ({"REDIS_HOST": "h:1", "REDIS_PORT": "2"}, "REDIS_PORT is not used: REDIS_HOST says otherwise"),
+        (
+            {"MINIO_ENDPOINT": "m", "MINIO_ACCESS_KEY": "a", "MINIO_ROOT_USER": "b", "MINIO_SECRET_KEY": "c"},
+            "MINIO_ROOT_USER is not used: MINIO_ACCESS_KEY",
+        ),
+        ({"LITELLM_URL": "l", "REDIS_PORT": "1"}, "REDIS_PORT is set, but without REDIS_URL or REDIS_HOST no redis is"),
+    ],
+)
+def test_what_is_set_and_not_used_is_noted(variables: dict[str, str], note: str) -> None:
+    assert any(said.startswith(note) for said in discover(variables).notes)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"REDIS_URL": "redis://:a@h:1", "REDIS_PORT": "1", "REDIS_PASSWORD": "a", "REDIS_HOST": "h"},
+        {"REDIS_URL": "redis://h:1", "REDIS_PORT": "tcp://10.0.0.1:6379"},
+        {"REDIS_HOST": "h", "REDIS_PORT": "2", "REDIS_PASSWORD": "b"},
+    ],
+)
+def test_what_says_the_same_twice_is_no_note(variables: dict[str, str]) -> None:
+    assert discover(variables).notes == ()
+
+
+@pytest.mark.parametrize("name", ["API_TOKEN", "METRICS_TOKEN"])
+def test_a_token_that_is_set_but_empty_is_noted(name: str) -> None:
+    def notes(**environ: str) -> str:
+        return " ".join(load({"LITELLM_URL": "litellm", **environ}).discovery.notes)
+
+    assert f"{name} is set but empty" in notes(**{name: " "})
+    assert "open to anybody" not in notes() + notes(**{name: "x"})
 
 
 def test_of_several_databases_each_takes_its_own() -> None:
@@ -513,12 +578,20 @@ def test_words_name_the_variable_that_was_set() -> None:
         }
     )
     assert "in DATABASE_URL__LANGFUSE are refused" in services["postgres-langfuse"].remedies[Cause.AUTH]
-    assert "into LITELLM_MASTER_KEY__EU here" in services["litellm-eu"].remedies[Cause.AUTH]
+    assert "into LITELLM_MASTER_KEY__EU here" in remedy(services["litellm-eu"], "models", Cause.AUTH)
     assert "answers at QDRANT_HOST." in services["qdrant"].remedies[Cause.WRONG_SERVICE]
-    assert "MINIO_ROOT_USER" in services["minio"].remedies[Cause.AUTH]
-    assert "in BACKUP_BUCKET." in services["minio"].remedies[Cause.NOT_FOUND]
+    assert "MINIO_ROOT_USER" in remedy(services["minio"], "bucket", Cause.AUTH)
+    assert "mc mb store/backups; or name the right one in BACKUP_BUCKET." in remedy(
+        services["minio"], "bucket", Cause.NOT_FOUND
+    )
+    assert not {Cause.AUTH, Cause.NOT_FOUND} & services["minio"].remedies.keys()
     sign = next(sign for sign in params(services["litellm-eu"], "models").signs if sign.name == "key_refused")
     assert sign.says == "LiteLLM refuses the key in LITELLM_MASTER_KEY__EU"
+
+
+def test_words_name_the_port_of_the_address() -> None:
+    services = found({"AGENT_SERVICE_URL": "http://agent:42100"})
+    assert "at port 42100." in services["agent"].remedies[Cause.REFUSED]
 
 
 @pytest.mark.parametrize(
@@ -539,6 +612,8 @@ def test_a_password_is_looked_for_where_it_stands(variables: dict[str, str], nam
 def test_every_place_in_a_presets_words_is_known() -> None:
     for name, preset in presets().items():
         signs = [sign for check in preset.checks.values() for sign in check.get("signs", [])]  # type: ignore[attr-defined]  # a TOML list
-        for words in (*preset.remedies.values(), *(sign.get("says", "") for sign in signs)):
-            places = {field for _, field, _, _ in string.Formatter().parse(words) if field is not None}
-            assert places <= {"setting", *preset.companions}, f"{name}: {words}"
+        own = [text for check in preset.checks.values() for text in check.get("remedies", {}).values()]  # type: ignore[attr-defined]  # a TOML table
+        for words in (*preset.remedies.values(), *own, *(sign.get("says", "") for sign in signs)):
+            plain = words.replace("${", "{")
+            places = {field for _, field, _, _ in string.Formatter().parse(plain) if field is not None}
+            assert places <= {"setting", "port", *preset.companions}, f"{name}: {words}"

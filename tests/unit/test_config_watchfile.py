@@ -167,7 +167,7 @@ def test_a_preset_is_changed_where_the_file_says_so(told: Told) -> None:
     assert (alive.failure_threshold, alive.success_threshold) == (9, 4)
     assert (litellm.depends_on, litellm.start_period) == (("redis",), 7)
     assert litellm.remedies[Cause.REFUSED] == "Call Anna."
-    assert Cause.AUTH in litellm.remedies
+    assert Cause.NO_ANSWER in litellm.remedies
 
 
 def test_the_nearest_word_on_a_time_counts(told: Told) -> None:
@@ -337,6 +337,19 @@ def test_a_circle_of_dependencies_is_a_problem(told: Told, edges: dict[str, list
     (problem,) = told(text).problems
     assert "in a circle" in problem.message
     assert " → " in problem.message
+
+
+def test_the_files_remedies_go_before_the_presets_whichever_stands_closer_to_the_check(told: Told) -> None:
+    text = """
+    [services.litellm.remedies]
+    auth = "Call Anna."
+    bad_answer = "Call Bert."
+    [services.litellm.checks.models.remedies]
+    bad_answer = "Call Cleo."
+    """
+    litellm = services(told(text, {"LITELLM_MASTER_KEY": "sk-1"}))["litellm"]
+    assert litellm.remedies[Cause.AUTH] == "Call Anna."
+    assert check(litellm, "models").remedies == {Cause.BAD_ANSWER: "Call Cleo."}
 
 
 def test_every_circle_is_told(told: Told) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.causes import Cause
-from config.checks import HttpParams, Params, Sign, TcpParams
+from config.checks import HttpParams, Params, RedisParams, S3Params, Sign, TcpParams, TlsParams
 from config.services import Check, Service
 from monitor.diagnose.base import Diagnosis
 from monitor.diagnose.general import GENERAL
@@ -271,6 +271,59 @@ def test_names_with_braces_are_shown_as_they_are() -> None:
     assert found("tcp", outcome(Sight.REFUSED), odd).sentence.startswith("{address} & {setting} at {code} refuses")
 
 
+def test_a_check_that_looks_elsewhere_names_where() -> None:
+    lake = Check(name="lake", kind="tcp", params=TcpParams(host="lake", port=9))
+    shop = service(checks=(check(), lake))
+    diagnosis = diagnose(shop, lake, outcome(Sight.REFUSED))
+    assert diagnosis is not None
+    assert diagnosis.sentence.startswith("The Shop at lake:9 refuses")
+    tls = Check(name="certificate", kind="tls", params=TlsParams(host="shop", port=443))
+    page = Check(name="page", kind="http", params=HttpParams(url="https://shop/x"))
+    assert_says(service(address="https://shop", checks=(page, tls)), tls, "The Shop at https://shop refuses")
+
+
+def assert_says(of: Service, asked: Check, start: str) -> None:
+    diagnosis = diagnose(of, asked, outcome(Sight.REFUSED))
+    assert diagnosis is not None
+    assert diagnosis.sentence.startswith(start)
+
+
+def test_a_missing_bucket_is_named() -> None:
+    asked = Check(name="bucket", kind="s3", params=S3Params(url="http://s3", bucket="events"))
+    diagnosis = diagnose(service(checks=(asked,)), asked, outcome(A, code="NoSuchBucket"))
+    assert diagnosis is not None
+    assert "no bucket events" in diagnosis.sentence
+    assert "mc mb store/events" in diagnosis.remedy
+
+
+def test_the_checks_own_remedy_goes_before_the_services() -> None:
+    asked = Check(name="x", kind="redis", params=RedisParams(host="r"), remedies={Cause.AUTH: "Ask Cleo."})
+    of = service(checks=(asked,), remedies={Cause.AUTH: "Ask Ada.", Cause.STARTING: "Wait."})
+    for code, remedy in (("WRONGPASS", "Ask Cleo."), ("LOADING", "Wait.")):
+        diagnosis = diagnose(of, asked, outcome(A, code=code))
+        assert diagnosis is not None
+        assert diagnosis.remedy == remedy
+
+
+@pytest.mark.parametrize(
+    ("kind", "headers", "asks"), [("minio", {}, True), ("custom", {}, False), ("minio", {"A": "b"}, False)]
+)
+def test_a_key_asked_for_what_needs_none_is_another_service(kind: str, headers: dict[str, str], asks: bool) -> None:
+    asked = Check(name="x", kind="http", params=HttpParams(url="http://m", headers=headers))
+    of = service(kind=kind, checks=(asked,), remedies={Cause.AUTH: "Compare the keys."})
+    diagnosis = diagnose(of, asked, outcome(A, code="401", sign="status"))
+    assert diagnosis is not None
+    assert diagnosis.cause == Cause.AUTH
+    assert ("Another service" in diagnosis.remedy) == asks
+
+
+@pytest.mark.parametrize(("sight", "code"), [(T, "not_tls"), (Sight.NO_ANSWER, "tls")])
+def test_a_tls_check_of_a_plain_port_speaks_of_no_scheme(sight: Sight, code: str) -> None:
+    remedy = found("tls", outcome(sight, code=code), service(remedies={Cause.NO_ANSWER: "Look at its CPU."})).remedy
+    assert "port that speaks TLS" in remedy
+    assert "scheme" not in remedy
+
+
 def test_the_services_own_remedy_goes_before_ours() -> None:
     own = service(remedies={Cause.AUTH: "Ask Ada {title}.", Cause.CAPACITY: "Ask Bob."})
     assert found("postgres", outcome(Sight.ANSWERED, code="28P01"), own).remedy == "Ask Ada {title}."
@@ -292,7 +345,7 @@ def sign(**changes: object) -> Sign:
 
 @pytest.mark.parametrize("code", ["200", "503", "401"])
 def test_a_presets_sign_brings_its_cause_and_words(code: str) -> None:
-    params = HttpParams(url="http://shop", signs=(sign(),))
+    params = HttpParams(url="http://shop.internal:7", signs=(sign(),))
     diagnosis = diagnose(service(), check("http", params), outcome(Sight.ANSWERED, code=code, sign="lost"))
     assert diagnosis is not None
     assert diagnosis.cause == Cause.DEPENDENCY
@@ -301,7 +354,7 @@ def test_a_presets_sign_brings_its_cause_and_words(code: str) -> None:
 
 
 def test_a_sign_that_names_the_service_is_not_named_twice() -> None:
-    params = HttpParams(url="http://shop", signs=(sign(says="the shop has lost its database."),))
+    params = HttpParams(url="http://shop.internal:7", signs=(sign(says="the shop has lost its database."),))
     diagnosis = diagnose(service(), check("http", params), outcome(Sight.ANSWERED, sign="lost"))
     assert diagnosis is not None
     assert diagnosis.sentence == "The shop has lost its database (shop.internal:7)."
@@ -322,7 +375,7 @@ def test_a_service_is_no_stranger_at_its_own_address() -> None:
 
 
 def test_a_sign_without_words_borrows_them_from_its_cause() -> None:
-    params = HttpParams(url="http://shop", signs=(sign(says=""),))
+    params = HttpParams(url="http://shop.internal:7", signs=(sign(says=""),))
     diagnosis = diagnose(service(), check("http", params), outcome(Sight.ANSWERED, sign="lost"))
     assert diagnosis is not None
     assert diagnosis.sentence == explain(service(), Cause.DEPENDENCY).sentence
