@@ -41,6 +41,8 @@ CONNECTIONS = 16
 SINGLE_PUT = 5 * 1024 * 1024
 CODE = re.compile(rb"<Code>\s*([\w.]{1,64})\s*</Code>")
 PRESIGNED_FOR = timedelta(minutes=15)
+# A probe that is older was left by a process that died over it.
+PROBE_LIVES = timedelta(minutes=5)
 
 
 class S3Storage:
@@ -325,6 +327,7 @@ class S3Storage:
         """Whether the store refuses a PUT with If-None-Match where an object is: tried once, on an object of ours."""
         with self._probing:
             if self._conditional is None:
+                self._clear_probes()
                 key = f"probe-{secrets.token_hex(8)}"
                 self.put(key, b"one")
                 try:
@@ -336,6 +339,11 @@ class S3Storage:
                 finally:
                     self.delete([key])
             return self._conditional
+
+    def _clear_probes(self) -> None:
+        if found := list(self.list("probe-")):
+            old = self.now() - PROBE_LIVES
+            self.delete([one.key for one in found if one.modified < old])
 
     def _ask(self, call: Callable[[], str]) -> str:
         try:

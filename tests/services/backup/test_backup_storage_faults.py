@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -447,3 +448,21 @@ def test_what_a_killed_writer_left_is_cleared_and_a_live_ones_is_not(tmp_path: P
     FolderStorage(tmp_path).put("s/y", b"y")
     assert [file.name for file in temporaries.iterdir()] == ["young"]
     assert [stored.key for stored in storage.list("")] == ["s/x", "s/y"]
+
+
+def test_what_a_killed_probe_left_is_cleared_once_it_is_old(proxied: StoreSettings) -> None:
+    """A process that dies between the two halves of its look at conditional PUT leaves an object outside every point."""
+    first = quick(proxied)
+    first.put("probe-0123456789abcdef", b"one")
+    assert first.put_new("default/a", b"x")
+    assert {stored.key for stored in first.list("")} == {"default/a", "probe-0123456789abcdef"}
+
+    class Later(S3Storage):
+        def now(self) -> datetime:
+            return super().now() + timedelta(minutes=10)
+
+    later = Later(proxied)
+    assert later.put_new("default/b", b"x")
+    assert {stored.key for stored in later.list("")} == {"default/a", "default/b"}
+    for storage in (first, later):
+        storage.close()
