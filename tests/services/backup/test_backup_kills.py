@@ -1,0 +1,326 @@
+"""kill -9 at random moments of a run: whatever dies, what is listed is whole, and the next run leaves nothing behind.
+
+The moments are spread over a run by time and drawn from BACKUP_KILLS_SEED. BACKUP_KILLS=50 is the long form, with
+ClickHouse in every run; `-s` shows its table. The short form takes one kill of each kind.
+"""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from psycopg import sql
+
+from backup.catalog import Catalog, Point
+from backup.manifest import MANIFEST, PROOF, RECOVERY, RUN
+from backup.storage.table import open_storage
+from config.backup_settings import StoreSettings
+from config.secret import Secret
+from demo.clickhouse import Clickhouse
+from demo.postgres import Postgres
+from demo.seaweedfs import Seaweedfs
+
+KILLS = int(os.environ.get("BACKUP_KILLS", "4"))
+SEED = int(os.environ.get("BACKUP_KILLS_SEED", "4"))
+LONG = KILLS > 4
+TARGETS = ("process", "pg_dump", "server", "store")
+# About 25 MB that hardly compress, in a dump of some seconds when the machine is busy.
+ROWS = """
+CREATE TABLE noise (n int PRIMARY KEY, data bytea);
+ALTER TABLE noise ALTER data SET STORAGE EXTERNAL;
+INSERT INTO noise SELECT n, (SELECT string_agg(sha512((n * 1000 + m)::text::bytea), '') FROM generate_series(1, 320) m)
+  FROM generate_series(1, 1200) n;
+CREATE TABLE words AS SELECT n, 'word ' || n AS word FROM generate_series(1, 50000) n;
+"""
+DIGEST = """
+SELECT (SELECT md5(string_agg(md5(data), '' ORDER BY n)) FROM noise),
+       (SELECT md5(string_agg(word, '' ORDER BY n)) FROM words)
+"""
+
+
+@dataclass
+class World:
+    """A PostgreSQL and a store that may be killed, and the program between them."""
+
+    postgres: Postgres
+    store: Seaweedfs
+    environ: dict[str, str]
+    folder: Path
+    expected: Any = None
+
+    def start(self, *words: str, **more: str) -> "subprocess.Popen[str]":
+        """`python -m backup …`; `more` is added to its environment."""
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "backup", *words],
+            env={"PATH": os.environ["PATH"], **self.environ, **more},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str, **more: str) -> tuple[int, str, str]:
+        """Its exit code, standard output and standard error."""
+        child = self.start(*words, **more)
+        out, err = child.communicate(timeout=90)
+        return child.returncode, out, err
+
+    def points(self) -> dict[str, Point]:
+        """What is listed."""
+        store = StoreSettings(
+            endpoint=f"127.0.0.1:{self.store.port}",
+            access_key=Secret(self.store.access_key),
+            secret_key=Secret(self.store.secret_key),
+        )
+        with contextlib.closing(open_storage(store)) as storage:
+            return {point.id: point for point in Catalog(storage, "default").points()}
+
+    def objects(self) -> set[str]:
+        """Every object of the bucket, whatever its prefix."""
+        found = self.store.client().list_objects(bucket_name="backups", recursive=True)
+        return {str(one.object_name) for one in found}
+
+    def orphans(self) -> set[str]:
+        """Objects that no listed point's manifest names."""
+        known = set()
+        for point in self.points().values():
+            assert point.manifest is not None, point.problem
+            prefix = f"watchkeeper/{point.prefix}"
+            known |= {prefix + name for name in (MANIFEST, RUN, RECOVERY, PROOF)}
+            known |= {prefix + piece.key for one in point.whole() for piece in one.pieces}
+            known |= {key for key in self.objects() if key.startswith(f"{prefix}clickhouse/")}
+        # What is left of a look at the store's conditional PUT is cleared minutes later, since it may be another's.
+        return {key for key in self.objects() - known if not key.startswith("watchkeeper/probe-")}
+
+    def check(self, point: str, *, restore: bool) -> None:
+        """The point verifies, and comes back equal."""
+        code, out, err = self.run("verify", point)
+        assert code == 0, out + err
+        whole = [one.name for one in self.points()[point].whole() if one.kind == "database"]
+        if not restore or "app" not in whole:
+            return
+        words = ["restore", point, "--only", "postgres", "--database", "app=again", "--yes"]
+        code, out, err = self.run(*words)
+        assert code == 0, out + err
+        with self.postgres.connect("again") as connection:
+            assert connection.execute(DIGEST).fetchone() == self.expected
+        with self.postgres.connect() as connection:
+            connection.execute("DROP DATABASE again WITH (FORCE)")
+
+    def kill_server(self) -> None:
+        """Every process of it: each backend leads a group of its own and would finish what it is at."""
+        parent = psutil.Process(self.postgres.pid)
+        for process in [parent, *parent.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.postgres.kill()
+
+
+@pytest.fixture
+def world(
+    fresh_postgres: Callable[..., Postgres],
+    fresh_seaweedfs: Callable[..., Seaweedfs],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> World:
+    """Two databases on a server of one's own, a store of one's own, and in the long form a ClickHouse."""
+    postgres, store = fresh_postgres(seed=False), fresh_seaweedfs()
+    url = f"postgresql://postgres:{postgres.superuser_password}@{postgres.host}:{postgres.port}/postgres"
+    environ = {**store.environ(), "DATABASE_URL": url, "BACKUP_DATABASES": "app,litellm"}
+    if LONG:
+        clickhouse: Clickhouse = request.getfixturevalue("fresh_clickhouse")()
+        environ |= clickhouse.environ()
+    made = World(postgres=postgres, store=store, environ=environ, folder=tmp_path)
+    with postgres.connect() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE app STRATEGY file_copy"))
+    with postgres.connect("app") as connection:
+        connection.execute(sql.SQL(ROWS))
+        made.expected = connection.execute(DIGEST).fetchone()
+    return made
+
+
+def below(child: "subprocess.Popen[str]", name: str = "") -> list[psutil.Process]:
+    """The live processes that a run has started."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(child.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() != psutil.STATUS_ZOMBIE and name in process.name():
+                    found.append(process)
+    return found
+
+
+def wait_until(what: Callable[[], Any], child: "subprocess.Popen[str]", seconds: float = 30.0) -> Any:
+    """What `what` gives once it is true; whatever it gives once the child has ended."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()) and child.poll() is None:
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.005)
+    return found
+
+
+def strike(
+    world: World, target: str, child: "subprocess.Popen[str]", moment: float
+) -> tuple[str, list[psutil.Process]]:
+    """Kills one thing, `moment` seconds after the run began (a pg_dump: after it began), and starts it again. Gives the
+    state the run was in, in words, and the programs it had started."""
+    if target == "pg_dump":
+        wait_until(lambda: below(child, "pg_dump"), child)
+    time.sleep(moment)
+    before = "after its end" if child.poll() is not None else "before its first object"
+    if before.startswith("before") and (stored := world.objects()):
+        live = {key.split("/")[2] for key in stored if key.count("/") > 2} - set(world.points())
+        pieces = [key for key in stored if key.split("/")[2] in live and "/postgres/" in key]
+        before = f"{len(pieces)} pieces stored" if live else "no object of it yet"
+    programs = below(child)
+    if target == "process":
+        child.kill()
+    elif target == "pg_dump":
+        for process in below(child, "pg_dump"):
+            process.kill()
+    elif target == "server":
+        world.kill_server()
+        world.postgres.start()
+    else:
+        world.store.kill()
+        world.store.start()
+    return before, programs
+
+
+def moments(length: float, dump: float) -> Iterator[tuple[str, float]]:
+    """Targets in turn with a moment each, drawn from equal shares of the run's length and dealt in random order."""
+    draw = random.Random(SEED)
+    each = {}
+    for target in TARGETS:
+        count, span = len(range(TARGETS.index(target), KILLS, len(TARGETS))), dump if target == "pg_dump" else length
+        each[target] = [span * (index + draw.random()) / count for index in range(count)]
+        draw.shuffle(each[target])
+    for index in range(KILLS):
+        target = TARGETS[index % len(TARGETS)]
+        yield target, each[target].pop()
+
+
+def measured(world: World) -> tuple[float, float]:
+    """Seconds that an undisturbed run takes, and its pg_dumps."""
+    began = time.monotonic()
+    child = world.start("run")
+    wait_until(lambda: below(child, "pg_dump"), child)
+    dumping = time.monotonic()
+    while below(child, "pg_dump") and child.poll() is None:
+        time.sleep(0.01)
+    dump = time.monotonic() - dumping
+    out, err = child.communicate(timeout=90)
+    assert child.returncode == 0, out + err
+    return time.monotonic() - began, dump
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120 + 40 * KILLS)
+def test_killed_at_any_moment(world: World) -> None:
+    length, dump = measured(world)
+    table: Counter[tuple[str, str]] = Counter()
+    for number, (target, moment) in enumerate(moments(length, dump)):
+        before = set(world.points())
+        child = world.start("run")
+        began = time.monotonic()
+        state, programs = strike(world, target, child, moment)
+        out, err = child.communicate(timeout=90)
+        label = f"{number}: {target} killed {moment:.2f} s into the run ({state}), exit code {child.returncode}"
+        print(f"{label}, {time.monotonic() - began:.1f} s")  # noqa: T201  the long form's table
+        assert child.returncode in ((-9, 0) if target == "process" else (0, 1)), label + out + err
+        assert "Traceback" not in err, label + err
+        if child.returncode == 1:
+            finished = [line for line in map(json.loads, out.splitlines()) if line["event"] == "finished"]
+            assert all("; " in error for error in finished[0]["errors"]), label + out
+        listed = set(world.points()) - before
+        assert len(listed) <= 1
+        if child.returncode == 0:
+            assert listed, label
+        for point in listed:
+            world.check(point, restore=True)
+        gone(programs)
+        thorough = LONG or number == KILLS - 1
+        code, out, err = world.run("run", **({} if thorough else {"BACKUP_DATABASES": "litellm"}))
+        assert code == 0, label + out + err
+        (following,) = set(world.points()) - before - listed
+        assert world.orphans() == set(), label
+        if thorough:
+            world.check(following, restore=True)
+        table[target, "listed" if listed else "not listed"] += 1
+    for key, count in sorted(table.items()):
+        print(*key, count)  # noqa: T201  likewise
+    assert sum(table.values()) == KILLS
+
+
+def gone(programs: list[psutil.Process]) -> None:
+    """Whatever was killed, none of its programs runs on."""
+    deadline = time.monotonic() + 10
+    while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in programs):
+        assert time.monotonic() < deadline, "a program was left"
+        time.sleep(0.02)
+
+
+def first_piece(world: World, child: "subprocess.Popen[str]") -> None:
+    """Waits for one."""
+    assert wait_until(lambda: any(".dump." in key for key in world.objects()), child)
+
+
+def test_others_remove_nothing_of_a_live_run(world: World) -> None:
+    child = world.start("run")
+    try:
+        first_piece(world, child)
+        # The same database's still, or the next one's, or pg_dumpall.
+        program = wait_until(lambda: below(child, "pg_dump"), child)[0]
+        program.suspend()
+        time.sleep(0.5)
+        before = world.objects()
+        for words in (["run"], ["prune"]):
+            code, out, err = world.run(*words)
+            assert code == 3, out + err
+            assert f"process {child.pid} on " in err
+        assert world.points() == {}
+        assert world.objects() >= before
+        program.resume()
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 0, out + err
+    (point,) = world.points()
+    assert world.orphans() == set()
+    world.check(point, restore=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60 + 20 * KILLS)
+def test_told_to_end_at_any_moment(world: World) -> None:
+    """SIGTERM: over within 3 s, and nothing of the run is left in the store."""
+    length, _ = measured(world)
+    draw = random.Random(SEED)
+    for index in range(max(2, KILLS // 2)):
+        before = world.objects()
+        child = world.start("run")
+        time.sleep(length * (index + draw.random()) / max(2, KILLS // 2))
+        programs = below(child)
+        began = time.monotonic()
+        child.send_signal(signal.SIGTERM)
+        out, err = child.communicate(timeout=20)
+        took = time.monotonic() - began
+        # Before Python has come to its handler it ends by the signal itself, with nothing begun.
+        assert child.returncode in (0, 130, -signal.SIGTERM), out + err
+        assert took < 3, f"{took:.1f} s"
+        gone(programs)
+        if child.returncode:
+            assert world.objects() == before
