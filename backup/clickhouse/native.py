@@ -15,8 +15,6 @@ from backup.clickhouse.client import ClickhouseError, Server, UnreachableError
 from backup.clickhouse.explain import explain
 from backup.clickhouse.sql import text
 from backup.errors import DumpError, SourceError, StalledError, StoppedError
-from config.backup_settings import ClickhouseSettings
-from config.logs import Mask
 
 # ClickHouse repeats a request to S3 a thousand times by default, which takes hours to say that the store is down.
 FEW_RETRIES: dict[str, object] = {
@@ -240,23 +238,3 @@ def end(server: Server, id: str, *, wait: float = KILLED_WAIT) -> bool:  # noqa:
             return False
         time.sleep(0.1)
     return True
-
-
-def ended_by(settings: ClickhouseSettings, mask: Mask) -> Callable[[str], bool]:
-    """For a sweep: what tells of a dead run's operation whether it has ended, and ends it. Connects when first asked.
-
-    Without a server in the settings there is nobody to ask, and the sweep's own grace has to do.
-    """
-    servers: list[Server] = []
-
-    def ended(id: str) -> bool:  # noqa: A002  # ClickHouse's own word for it
-        if not settings.url:
-            return True
-        try:
-            if not servers:
-                servers.append(Server(settings, mask))
-            return end(servers[0], id)
-        except SourceError:
-            return False
-
-    return ended

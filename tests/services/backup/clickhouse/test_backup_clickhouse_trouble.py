@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from backup.clickhouse.client import Server
-from backup.clickhouse.native import Operation, end, ended_by, has_ended
+from backup.clickhouse.native import Operation, end, has_ended
 from backup.clickhouse.place import Place
 from backup.clickhouse.sql import name
 from backup.errors import BackupError, DumpError, SettingsError, SourceError, StalledError, StoppedError
 from backup.manifest import Artifact
+from backup.sources.table import clickhouse_ended
 from config.secret import Secret
 from demo.ports import free_port
 
@@ -236,7 +237,7 @@ def test_a_server_that_stays_away_is_given_up(own: Any) -> None:
     own.broken.kill()
     with pytest.raises(SourceError, match="check CLICKHOUSE_URL"):
         operation.wait()
-    assert not ended_by(own.settings.clickhouse, own.mask)(operation.id)
+    assert not clickhouse_ended(own.settings.clickhouse, own.mask)(operation.id)
 
 
 def test_one_that_does_nothing_is_ended(fresh_clickhouse: Any, fresh_lab: Any, fresh_seaweedfs: Any) -> None:
@@ -267,7 +268,7 @@ def test_a_slow_one_is_left_alone(own: Any) -> None:
 
 def test_a_sweep_ends_what_a_dead_run_left(own: Any) -> None:
     operation = slow(own, "default", bandwidth=8_000_000)
-    ended = ended_by(own.settings.clickhouse, own.mask)
+    ended = clickhouse_ended(own.settings.clickhouse, own.mask)
     assert ended(operation.id)
     assert ended("watchkeeper-nobody-knows")
     assert operation.running
