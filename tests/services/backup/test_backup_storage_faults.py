@@ -451,7 +451,7 @@ def test_what_a_killed_writer_left_is_cleared_and_a_live_ones_is_not(tmp_path: P
 
 
 def test_what_a_killed_probe_left_is_cleared_once_it_is_old(proxied: StoreSettings) -> None:
-    """A process that dies between the two halves of its look at conditional PUT leaves an object outside every point."""
+    """Who dies between the two halves of a look at conditional PUT leaves an object outside every point."""
     first = quick(proxied)
     first.put("probe-0123456789abcdef", b"one")
     assert first.put_new("default/a", b"x")
