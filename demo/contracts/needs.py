@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-PATIENCE = 2.0  # seconds; what Langfuse's worker gives Redis before it calls it gone
+REDIS_PATIENCE = 2.0  # seconds; what Langfuse's worker gives Redis before it calls it gone
+PATIENCE = 5.0  # seconds for the others; the real services wait this long at least
 
 
 @dataclass(kw_only=True)
@@ -36,7 +37,7 @@ class Needs:
 
     async def has_redis(self) -> bool:
         """Whether Redis answers PING."""
-        return self.redis is None or await self._ask("redis", lambda: _ping(self.redis or ""))
+        return self.redis is None or await self._ask("redis", lambda: _ping(self.redis or ""), patience=REDIS_PATIENCE)
 
     async def has_clickhouse(self) -> bool:
         """Whether ClickHouse answers an authenticated SELECT 1."""
@@ -54,12 +55,19 @@ class Needs:
         await self._ask("litellm", ask)
         return found
 
-    async def _ask(self, name: str, question: Callable[[], Awaitable[None]], remember: float = 0.0) -> bool:
+    async def _ask(
+        self,
+        name: str,
+        question: Callable[[], Awaitable[None]],
+        remember: float = 0.0,
+        *,
+        patience: float = PATIENCE,
+    ) -> bool:
         now = asyncio.get_running_loop().time()
         if now < self._good_until.get(name, 0.0):
             return True
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 await question()
         except Exception:  # noqa: BLE001 -- four client libraries, and every failure means the same: it is not there
             return False

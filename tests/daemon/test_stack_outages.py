@@ -30,9 +30,9 @@ ALONE = [
 ]
 STORE_FAULTS = [fault for fault in faults("minio") if fault not in ANYHOW]
 ACTORS = (*STAND_INS, "litellm", STAND_IN_STORE)
-AMPLE = 8.0
+AMPLE = 10.0
 """Seconds for what is to answer, however busy this machine is."""
-SOON = 0.7
+SOON = 2.0
 """Seconds for what is not to answer: no longer than the test must wait for nothing."""
 
 
@@ -64,9 +64,13 @@ def timed(service: Service, wanted: Expected) -> Service:
 
 
 def look(services: tuple[Service, ...], wanted: Expected) -> Board:
-    """One look at all of them."""
-    with asyncio.Runner(loop_factory=WatchLoop) as runner:
-        return runner.run(look_once([timed(service, wanted) for service in services], instance="test"))
+    """One look at all of them; another where this machine was too busy to look, which proves nothing."""
+    for _ in range(3):
+        with asyncio.Runner(loop_factory=WatchLoop) as runner:
+            board = runner.run(look_once([timed(service, wanted) for service in services], instance="test"))
+        if all(status.state != State.UNKNOWN for status in board.services.values()):
+            break
+    return board
 
 
 def assert_told(board: Board, wanted: Expected) -> None:
