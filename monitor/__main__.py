@@ -69,11 +69,14 @@ def check(
         ),
     ] = 3.0,
 ) -> None:
-    """Look at everything once, now. Exit code 0: all up; 1: something is not; 2: the configuration cannot be used."""
+    """Look at everything once, now.
+
+    Exit code 0: all up; 1: something is not; 2: the configuration cannot be used; 74: the output cannot be written.
+    """
     configuration = configured()
     from monitor.backups import with_backups
     from monitor.once import all_up, look_once
-    from monitor.terminal import check_table
+    from monitor.terminal import check_table, writing
     from monitor.web.api import services_document
 
     chosen = with_backups(configuration.discovery.services, configuration.backup, time.time())
@@ -84,7 +87,8 @@ def check(
         chosen = tuple(service for service in chosen if service.name in services)
     board = in_loop(look_once(chosen, instance=configuration.watch.instance, longest=timeout))
     if as_json:
-        typer.echo(json.dumps({"services": services_document(board)}, indent=2))
+        with writing():
+            typer.echo(json.dumps({"services": services_document(board)}, indent=2))
     else:
         check_table(board)
     if not all_up(board):

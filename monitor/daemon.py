@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import structlog
 
@@ -104,9 +103,13 @@ class Daemon:
         settings, backup = self._configuration.watch, self._configuration.backup
         services = with_backups(self._configuration.discovery.services, backup, self._wall())
         async with contextlib.AsyncExitStack() as stack:
-            folder = await stack.enter_async_context(self._own_folder())
+            lock = await stack.enter_async_context(self._own_folder())
             state = await StateFile.open(
-                folder, schemas=(*SCHEMAS, BACKUP_RUNS), clock=self._wall, on_notice=self._turned
+                lock.path.parent,
+                schemas=(*SCHEMAS, BACKUP_RUNS),
+                clock=self._wall,
+                on_notice=self._turned,
+                may_return=lock.acquire,
             )
             stack.push_async_callback(state.close)
             self._state = state
@@ -141,7 +144,8 @@ class Daemon:
                 self._backups.enter(calendar)
             self._watch = watch
             self._board.newest_outcome = asyncio.get_running_loop().time()
-            log.info("watching", services=len(services), port=port, state=str(state.path))
+            kept = "memory" if state.in_memory else str(state.path)
+            log.info("watching", services=len(services), port=port, state=kept)
             async with asyncio.TaskGroup() as group:
                 group.create_task(state.tending(), name="state")
                 group.create_task(recorder.run(), name="recorder")
@@ -151,8 +155,8 @@ class Daemon:
                     group.create_task(self._backups.run(), name="backups")
 
     @contextlib.asynccontextmanager
-    async def _own_folder(self) -> AsyncIterator[Path]:
-        """Gives the state folder once it is ours alone; standing by behind another daemon until then."""
+    async def _own_folder(self) -> AsyncIterator[FolderLock]:
+        """Gives the lock of the state folder once it is ours; standing by behind another daemon until then."""
         given = self._configuration.state
         folder, warning = choose_folder(given.folder)
         if warning:
@@ -168,7 +172,7 @@ class Daemon:
         if lock.problem:
             log.warning("state_folder_not_locked", says=lock.problem)
         try:
-            yield folder
+            yield lock
         finally:
             lock.release()
             if not given.folder:
