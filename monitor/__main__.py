@@ -69,7 +69,7 @@ def check(
         ),
     ] = 3.0,
 ) -> None:
-    """Look at everything once, now.
+    """Look at every service once, now; at the backups only when named: check backups.
 
     Exit code 0: all up; 1: something is not; 2: the configuration cannot be used; 74: the output cannot be written.
     """
@@ -79,8 +79,9 @@ def check(
     from monitor.terminal import check_table, writing
     from monitor.web.api import services_document
 
-    chosen = with_backups(configuration.discovery.services, configuration.backup, time.time())
+    chosen = configuration.discovery.services
     if services:
+        chosen = with_backups(chosen, configuration.backup, time.time())
         known = {service.name for service in chosen}
         if unknown := [name for name in services if name not in known]:
             fail([f"{name}: no such service; there are {', '.join(sorted(known))}" for name in unknown])
