@@ -25,8 +25,7 @@ def engine_of(text: str | None) -> Engine | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a person asks for. `databases` as they are written: SRC or SRC=DST; `roles` is --globals; `stream` forgoes
-    temporary files, `spool` names the folder for them."""
+    """What a person asks for. `databases` as they are written: SRC or SRC=DST; `roles` is --globals."""
 
     point: str = "latest"
     only: Engine | None = None
@@ -35,8 +34,6 @@ class Order:
     swap: bool = False
     roles: bool = False
     plan: bool = False
-    spool: Path | None = None
-    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,11 @@ class Archive:
         self._identities = tuple(identities)
         self._head = b""
 
+    @property
+    def head(self) -> bytes:
+        """As much of the dump from its beginning as holds its list, known after `contents`."""
+        return self._head
+
     def plain(self) -> Iterator[bytes]:
         """The dump, checked as it comes: see `backup.stream.read_plain`."""
         return read_plain(self._storage, self._prefix, self.artifact, identities=self._identities)
@@ -143,10 +148,17 @@ def read_text(storage: Storage, prefix: str, artifact: Artifact, identities: Seq
 @contextmanager
 def listed(lines: Iterable[str]) -> Iterator[int]:
     """The descriptor of a file in memory that holds `lines`, for --use-list; hand it on with `pass_fds`."""
-    descriptor = os.memfd_create("list", os.MFD_CLOEXEC)
+    with held("".join(f"{line}\n" for line in lines).encode()) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def held(data: bytes) -> Iterator[int]:
+    """The descriptor of a file in memory that holds `data`; hand it on with `pass_fds`."""
+    descriptor = os.memfd_create("watchkeeper", os.MFD_CLOEXEC)
     try:
-        with os.fdopen(os.dup(descriptor), "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(data)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -1,17 +1,21 @@
 """pg_restore as a child: fed with an archive, or reading it from a file, and ended when we are told to stop."""
 
 import contextlib
+import fcntl
 import os
 import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from backup.errors import StoppedError, TargetError
 
 TICK = 0.1
 LINES = 40
+PIPE = 1024 * 1024
+F_SETPIPE_SZ = 1031
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +36,7 @@ def plain_environ() -> dict[str, str]:
 
 class Child:
     """One run. Given what to run, and what it is fed (None: nothing); `hear` gets each line of its standard error and
-    says whether it may go on; `keep` keeps its standard output."""
+    says whether it may go on; its standard output is kept (`keep`), or read by `consume` in a thread of its own."""
 
     def __init__(
         self,
@@ -43,8 +47,10 @@ class Child:
         pass_fds: Sequence[int] = (),
         hear: Callable[[str], bool] = lambda _: True,
         keep: bool = False,
+        consume: Callable[[IO[bytes]], None] | None = None,
     ) -> None:
         self.fed = 0
+        self._consume = consume or self._read
         self._source = source
         self._hear = hear
         self._failure: BaseException | None = None
@@ -57,7 +63,7 @@ class Child:
                 env=dict(plain_environ() if environ is None else environ),
                 pass_fds=tuple(pass_fds),
                 stdin=subprocess.DEVNULL if source is None else subprocess.PIPE,
-                stdout=subprocess.PIPE if keep else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if keep or consume else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 process_group=0,
@@ -68,8 +74,11 @@ class Child:
             ) from None
         # The feeder alone waits for the others: whoever holds pg_restore's input decides when it is over.
         self._threads = [threading.Thread(target=self._listen, name="stderr", daemon=True)]
-        if keep:
-            self._threads.append(threading.Thread(target=self._read, name="stdout", daemon=True))
+        for pipe in filter(None, (self._process.stdin, self._process.stdout)):
+            with contextlib.suppress(OSError):  # more than this user may have: the usual size will do
+                fcntl.fcntl(pipe.fileno(), F_SETPIPE_SZ, PIPE)
+        if keep or consume:
+            self._threads.append(threading.Thread(target=self._take, name="stdout", daemon=True))
         if source is not None:
             self._threads.append(threading.Thread(target=self._feed, name="feed", daemon=True))
         for thread in self._threads:
@@ -117,7 +126,7 @@ class Child:
             self._took_all = False
         except BaseException as error:  # noqa: BLE001  a thread's outermost boundary: run() raises it again
             # Killed before its input ends: what it has read so far must not pass for the whole.
-            self._failure = error
+            self._failure = self._failure or error
             self._process.kill()
         finally:
             with contextlib.suppress(OSError, ValueError):
@@ -131,10 +140,17 @@ class Child:
                     self._process.terminate()
                 self._said.append(line)
 
-    def _read(self) -> None:
+    def _take(self) -> None:
+        try:
+            self._consume(self._process.stdout)  # type: ignore[arg-type]  # a pipe, since it was asked for
+        except BaseException as error:  # noqa: BLE001  likewise
+            self._failure = self._failure or error
+            self._process.kill()
+
+    def _read(self, stdout: IO[bytes]) -> None:
         with contextlib.suppress(ValueError, OSError):
             parts = []
-            while self._process.stdout and (part := self._process.stdout.read(1 << 20)):
+            while part := stdout.read(PIPE):
                 parts.append(part)
             self._output = b"".join(parts)
 

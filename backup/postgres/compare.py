@@ -1,11 +1,13 @@
 """What was restored against what was dumped."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from backup.errors import TargetError
 from backup.manifest import Artifact, TableFacts
+from backup.postgres.script import NAME, unquoted
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -29,11 +31,15 @@ class Compared:
 
 
 def compare(
-    connection: "Connection[tuple[Any, ...]]", artifact: Artifact, only: Collection[str] | None = None
+    connection: "Connection[tuple[Any, ...]]",
+    artifact: Artifact,
+    only: Collection[str] | None = None,
+    taken: Mapping[tuple[str, str], int] | None = None,
 ) -> Compared:
-    """Counts the rows of every table (or those of `only`, named as the manifest does) and compares.
+    """Compares the rows of every table (or those of `only`, named as the manifest does) with what was dumped.
 
-    Raises TargetError, which names the tables that differ.
+    `taken` is what the server answered when it took the rows, by schema and name; what is not in it is counted. Raises
+    TargetError, which names the tables that differ.
     """
     connection.execute("SET row_security = off")
     tables = [one for one in artifact.tables if only is None or one.name in only]
@@ -43,7 +49,7 @@ def compare(
     rows = 0
     for begin in range(0, len(exact), TOGETHER):
         some = [one for one in exact[begin : begin + TOGETHER] if one.name in there]
-        for table, count in zip(some, _counts(connection, some), strict=True):
+        for table, count in zip(some, _counts(connection, some, taken or {}), strict=True):
             rows += count
             if count != table.rows:
                 wrong.append(f"{table.name} has {count} rows instead of {table.rows}")
@@ -69,9 +75,19 @@ def _there(connection: "Connection[tuple[Any, ...]]") -> set[str]:
     return {str(row[0]) for row in connection.execute(query).fetchall()}
 
 
-def _counts(connection: "Connection[tuple[Any, ...]]", tables: list[TableFacts]) -> list[int]:
-    if not tables:
-        return []
-    # The names are as the server itself quotes them, and each was just found there.
-    parts = [f"(SELECT count(*) FROM ONLY {table.name})" for table in tables]  # noqa: S608  see above
-    return [int(count) for count in connection.execute(f"SELECT {', '.join(parts)}").fetchall()[0]]
+def _counts(
+    connection: "Connection[tuple[Any, ...]]", tables: list[TableFacts], taken: Mapping[tuple[str, str], int]
+) -> list[int]:
+    known = {table.name: taken.get(_parts(table.name)) for table in tables}
+    asked = [name for name, count in known.items() if count is None]
+    if asked:
+        # The names are as the server itself quotes them, and each was just found there.
+        parts = [f"(SELECT count(*) FROM ONLY {name})" for name in asked]  # noqa: S608  see above
+        known |= dict(zip(asked, connection.execute(f"SELECT {', '.join(parts)}").fetchall()[0], strict=True))
+    return [int(known[table.name] or 0) for table in tables]
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Schema and name of a table, from the way the server quotes them."""
+    found = re.fullmatch(f"({NAME})\\.({NAME})", name)
+    return (unquoted(found[1]), unquoted(found[2])) if found else ("", name)

@@ -31,8 +31,6 @@ class PostgresPart:
             swap=order.swap,
             all_roles=order.roles,
             clients=hands.clients,
-            spool=order.spool,
-            stream=order.stream,
         )
         self._restore = PostgresRestore(
             hands.catalog,

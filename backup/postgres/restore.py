@@ -19,7 +19,7 @@ from backup.postgres.archive import major_of, read_text
 from backup.postgres.clients import Client, installed
 from backup.postgres.compare import Compared, compare
 from backup.postgres.leftovers import Leftover, dated, leftovers, mend
-from backup.postgres.load import Loaded, Loader, job_count, spool_folder
+from backup.postgres.load import Loaded, Loader, job_count
 from backup.postgres.login import Login
 from backup.postgres.prepare import Dump, Item, open_dump, place, refuse_rights
 from backup.postgres.properties import apply_properties
@@ -31,15 +31,13 @@ from backup.storage.base import Storage
 from backup.swap import Exchange, exchange, undo
 from config.secret import Secret
 
-SIZE_EVERY = 1.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What is asked of PostgreSQL's part.
 
     `names` gives databases other names (SRC → DST), and where it is not None only those come back; `tables` restricts
-    the rows to some tables; `spool` is the folder for temporary files (None: the usual ones), `stream` forgoes them.
+    the rows to some tables; `all_roles` is --globals.
     """
 
     names: Mapping[str, str | None] | None = None
@@ -47,8 +45,6 @@ class Wish:
     swap: bool = False
     all_roles: bool = False
     clients: Path | None = None
-    spool: Path | None = None
-    stream: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -278,8 +274,8 @@ class PostgresRestore:
             loaded = self._load(item)
             self._check_stop()
             with target.inside(item.work) as connection:
-                self._tell(item, artifact.plain_bytes, "counting rows")
-                compared = compare(connection, artifact, item.dump.tables)
+                self._tell(item, artifact.plain_bytes, "comparing")
+                compared = compare(connection, artifact, item.dump.tables, loaded.rows)
                 self._tell(item, artifact.plain_bytes, "analyzing")
                 connection.execute("ANALYZE")
             self._check_stop()
@@ -297,24 +293,10 @@ class PostgresRestore:
         return restored
 
     def _load(self, item: Item) -> Loaded:
-        dump, artifact, target = item.dump, item.dump.chosen.artifact, self._there
-        folder = None if self._wish.stream else spool_folder(artifact.plain_bytes, self._wish.spool)
-        loader = Loader(
-            dump.archive, target, item.work, reader_major=major_of(item.client.version), entries=dump.entries
-        )
-        last = [0.0]
-
-        def tell() -> None:
-            if loader.fetching:
-                self._tell(item, loader.plain_bytes, "fetching")
-            elif folder is None:
-                self._tell(item, loader.plain_bytes, loader.table)
-            elif time.monotonic() - last[0] > SIZE_EVERY:
-                last[0] = time.monotonic()
-                size = int(target.ask("SELECT pg_database_size(%s)", item.work)[0][0])
-                self._tell(item, size, loader.table, dump.bytes)
-
-        return loader.run(self._stop, tell, folder=folder, jobs=job_count())
+        dump = item.dump
+        major = major_of(item.client.version)
+        loader = Loader(dump.archive, self._there, item.work, reader_major=major, entries=dump.entries)
+        return loader.run(self._stop, lambda: self._tell(item, loader.plain_bytes, loader.at), job_count())
 
     def _mark(self, item: Item, state: str) -> Mark:
         artifact, target = item.dump.chosen.artifact, self._there
@@ -362,9 +344,14 @@ class PostgresRestore:
         if self._stop.is_set():
             raise StoppedError("the restore was told to stop", "nothing half-done is left")
 
-    def _tell(self, item: Item, count: int, what: str, total: int | None = None) -> None:
+    def _tell(self, item: Item, count: int, what: str) -> None:
         artifact: Artifact = item.dump.chosen.artifact
-        expected = artifact.plain_bytes if total is None else total
         self._listener.progress(
-            Progress(engine="postgres", name=artifact.name, plain_bytes=count, expected_bytes=expected, table=what)
+            Progress(
+                engine="postgres",
+                name=artifact.name,
+                plain_bytes=count,
+                expected_bytes=artifact.plain_bytes,
+                table=what,
+            )
         )

@@ -14,9 +14,8 @@ from config.backup_settings import SealSettings, StoreSettings
 DATA = Path(__file__).parents[3] / "data" / "point-format-1"
 
 
-@pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("kind", ["plain", "sealed"])
-def test_the_golden_point(bench: Any, second: Any, helpers: Any, tmp_path: Path, kind: str, stream: bool) -> None:
+def test_the_golden_point(bench: Any, second: Any, helpers: Any, tmp_path: Path, kind: str) -> None:
     shutil.copytree(DATA / kind, tmp_path / kind)
     bench.store = StoreSettings(folder=tmp_path, prefix=kind, source="golden")
     bench.storage = FolderStorage(tmp_path / kind)
@@ -29,7 +28,7 @@ def test_the_golden_point(bench: Any, second: Any, helpers: Any, tmp_path: Path,
         "postgres/globals/globals": ("readable", ""),
     }
     try:
-        assert bench.restore(second, identities=identities, stream=stream) == 0, bench.text
+        assert bench.restore(second, identities=identities) == 0, bench.text
         assert helpers.rows(second, "golden", "SELECT md5(string_agg(n::text, '' ORDER BY id)) FROM notes n") == [
             ("3f14568ec388502e595e3c7b6d226e20",)
         ]

@@ -98,7 +98,7 @@ def test_a_dump_that_was_cut_before_it_was_stored(bench: Any, database: str) -> 
         _, proofs = looked(bench)
         assert "pg_restore cannot read it" in proofs[f"postgres/database/{database}"].error
         assert proofs[f"postgres/database/{database}"].level == "written"
-    bench.replace_dump(report, database, whole + b"x" * 1_000_000)
+    bench.replace_dump(report, database, whole + b"x" * 4_000_000)
     _, proofs = looked(bench)
     assert "did not read it to its end" in proofs[f"postgres/database/{database}"].error
 
