@@ -389,6 +389,7 @@ def _address(
         return None
     for note in address.notes:
         env.note(f"{name} {note}")
+    _show(env, secret)
     return address
 
 
@@ -402,10 +403,18 @@ def _clickhouse_address(env: Env) -> Address | None:
     if value is None:
         return None
     try:
-        return parse_address(value, FORMS["clickhouse"], port=port)
+        address = parse_address(value, FORMS["clickhouse"], port=port)
     except AddressError as error:
         env.problem(name, error.message, error.remedy)
         return None
+    _show(env, secret)
+    return address
+
+
+def _show(env: Env, secret: Secret | None) -> None:
+    """Takes the mask off an address that holds host and port alone; else no message could name the server."""
+    if secret and not set("@?") & set(secret.reveal()):
+        env.secrets.remove(secret)
 
 
 def _first_secret(env: Env, *names: str) -> Secret | None:

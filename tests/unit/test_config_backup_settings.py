@@ -183,3 +183,13 @@ def test_a_direct_address_comes_before_the_poolers() -> None:
 
 def test_a_cron_line_is_a_schedule() -> None:
     assert read(BACKUP_SCHEDULE="30 2 * * MON")[0].schedule.schedule == "30 2 * * MON"
+
+
+def test_addresses_are_named_in_messages_unless_they_hold_a_password() -> None:
+    env = Env({"MINIO_ENDPOINT": "minio.internal:9000", "CLICKHOUSE_URL": "http://clickhouse.internal:8123"})
+    BackupSettings.read(env)
+    assert env.secrets == []
+    for holding in ("http://u:canary@h:8123", "http://h:8123/?password=canary"):
+        env = Env({"CLICKHOUSE_URL": holding, "MINIO_ENDPOINT": "http://u:canary@h:9000"})
+        BackupSettings.read(env)
+        assert {secret.reveal() for secret in env.secrets} >= {holding, "http://u:canary@h:9000"}
