@@ -64,6 +64,9 @@ def postgres_lines(restore: PostgresRestore, environ: Mapping[str, str]) -> Iter
         yield f"first, what a restore left that died: {left.says}"
     if restore.missing_roles:
         yield f"roles that are missing and will be made without login: {', '.join(sorted(restore.missing_roles))}"
+    if restore.not_ours:
+        names = ", ".join(restore.not_ours)
+        yield f'all objects will belong to "{target.user}", which is no member of {names} and may give them nothing'
     sessions = restore.sessions()
     if sessions:
         yield "sessions that will be ended: " + "; ".join(map(str, sessions))

@@ -46,7 +46,7 @@ class Loaded:
 
 class Loader:
     """One archive on its way into one database. `plain_bytes` is how much of it has come, `at` the table or index it is
-    at; `entries` restricts it to some of the archive's entries."""
+    at; `entries` restricts it to some of the archive's entries, `options` are pg_restore's."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Loader:
         *,
         reader_major: int,
         entries: Sequence[str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self.plain_bytes = 0
         self.at = ""
@@ -63,6 +64,7 @@ class Loader:
         self._target = target
         self._database = database
         self._entries = entries
+        self._options = tuple(options)
         self._tolerant = reader_major >= 17 > target.major
         self._error = ""
 
@@ -90,7 +92,7 @@ class Loader:
         with ExitStack() as stack:
             source = stack.enter_context(ending(self._counted(stop)))
             fan = stack.enter_context(closing(Fan(self._connect, jobs, at)))
-            argv = [str(self._archive.program), "--section=data", "--file=-"]
+            argv = [str(self._archive.program), "--section=data", "--file=-", *self._options]
             fds = []
             if self._entries is not None:
                 fds = [stack.enter_context(listed(self._entries))]
@@ -131,6 +133,7 @@ class Loader:
         with ExitStack() as stack:
             passfile = stack.enter_context(password_file(self._target.login.password))
             options = [f"--dbname=dbname='{quoted}'", "--no-password", "--verbose"]
+            options += self._options
             options += [] if self._tolerant else ["--exit-on-error"]
             options += [] if self._target.has_tablespaces() else ["--no-tablespaces"]
             fds = [*pass_fds, *([passfile] if passfile is not None else [])]

@@ -81,6 +81,7 @@ class PostgresRestore:
         self.items: list[Item] = []
         self.problems: list[BackupError] = []
         self.missing_roles: frozenset[str] = frozenset()
+        self.not_ours: list[str] = []
         self.left: list[Leftover] = []
         self.empty: list[str] = []
         self.roles = Roles()
@@ -118,7 +119,9 @@ class PostgresRestore:
             except BackupError as error:
                 self.problems.append(error)
         schemas = "\n".join(item.dump.schema for item in self.items)
-        self.missing_roles = role_making.needed(schemas, self.roles) - self.target.roles()
+        needed = role_making.needed(schemas, self.roles)
+        self.missing_roles = needed - self.target.roles()
+        self.not_ours = self.target.not_ours(needed)
         self.problems += refuse_rights(self.target, self.items, self.missing_roles)
 
     def sessions(self) -> list[Session]:
@@ -295,7 +298,8 @@ class PostgresRestore:
     def _load(self, item: Item) -> Loaded:
         dump = item.dump
         major = major_of(item.client.version)
-        loader = Loader(dump.archive, self._there, item.work, reader_major=major, entries=dump.entries)
+        options = ["--no-owner"] if self.not_ours else []
+        loader = Loader(dump.archive, self._there, item.work, reader_major=major, entries=dump.entries, options=options)
         return loader.run(self._stop, lambda: self._tell(item, loader.plain_bytes, loader.at), job_count())
 
     def _mark(self, item: Item, state: str) -> Mark:

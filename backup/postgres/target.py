@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,6 +174,13 @@ class Target:
     def roles(self) -> frozenset[str]:
         """The names of all roles."""
         return frozenset(str(row[0]) for row in self.ask("SELECT rolname FROM pg_roles"))
+
+    def not_ours(self, roles: Iterable[str]) -> list[str]:
+        """Those of the roles that exist and to which we may not hand objects, not being a member."""
+        query = (
+            "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s::text[]) AND NOT pg_has_role(oid, 'MEMBER') ORDER BY 1"
+        )
+        return [str(row[0]) for row in self.ask(query, list(roles))]
 
     def extensions(self) -> dict[str, str]:
         """The extensions whose files the server has, and their newest version."""

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from psycopg import sql
 
 from backup.seal import keygen
 
-NAME = 'Ünï "quöted\' & Spaced" ☃'
-ODD_ROLE = 'Rôle "x" 1'
+# The shared server may serve another worker's copy of this module at the same time.
+OWN = uuid4().hex[:6]
+NAME = f'Ünï {OWN} "quöted\' & Spaced" ☃'
+ODD_ROLE = f'Rôle "x" {OWN}'
 
 EVERYTHING = """
 CREATE EXTENSION vector;
@@ -105,7 +108,7 @@ def everything(postgres: Any, second: Any, helpers: Any) -> Iterator[str]:
     yield NAME
     for server in (postgres, second):
         for name in helpers.names(server):
-            if name.startswith(NAME[:3]):
+            if name.startswith(NAME[:10]):
                 helpers.drop(server, name)
         with server.connect() as connection:
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))

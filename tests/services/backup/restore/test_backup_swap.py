@@ -13,7 +13,11 @@ import pytest
 from psycopg import sql
 
 from backup.errors import TargetError
+from backup.postgres.login import Login
+from backup.postgres.restore import PostgresRestore, Wish
+from backup.selection import select
 from backup.swap import Exchange, commands, exchange
+from config.secret import Secret
 
 
 def ours(server: Any, database: str, helpers: Any) -> list[str]:
@@ -183,6 +187,44 @@ def test_a_check_that_fails_undoes_it(postgres: Any, database: str, pair: Any, h
     with contextlib.closing(helpers.target_of(postgres)) as target, pytest.raises(TargetError, match="not well"):
         exchange(target, exchanges_of(pair), check)
     assert oids(postgres, database, helpers) == before
+
+
+def test_an_exchange_is_taken_back_when_the_other_engine_fails(
+    bench: Any, postgres: Any, database: str, helpers: Any
+) -> None:
+    point = bench.take(database).point
+    with postgres.connect(database) as connection:
+        connection.execute("DELETE FROM words WHERE n > 150")
+    restore = PostgresRestore(
+        bench.catalog,
+        select(bench.catalog, point, "postgres").databases,
+        identities=(),
+        login=Login.read(Secret(helpers.url_of(postgres)), "TEST_URL"),
+        wish=Wish(swap=True),
+        listener=bench.told,
+        stop=threading.Event(),
+    )
+    with contextlib.closing(restore):
+        restore.prepare()
+        done = restore.restore()
+        restore.finish(done)
+        assert count(postgres, database, helpers) == 200
+        restore.undo(done)
+    aside = f"{database}_restored_{point[:8]}"
+    assert ours(postgres, database, helpers) == [database, aside]
+    assert count(postgres, database, helpers) == 150
+    # What was restored is known again, and serves the next try.
+    assert bench.restore(postgres, swap=True) == 0
+    assert "still holds what was dumped and is used" in bench.text
+    assert count(postgres, database, helpers) == 200
+
+
+def test_nobody_is_asked_where_nobody_is(bench: Any, postgres: Any, database: str, program: Any, helpers: Any) -> None:
+    bench.take(database)
+    code, text = program.run("restore", "--swap", "--to-postgres", "T", T=helpers.url_of(postgres))
+    assert code == 1
+    assert f"this would exchange the live PostgreSQL databases {database}; say so with --yes" in text
+    assert ours(postgres, database, helpers) == [database]
 
 
 def test_sessions_that_come_back_again_and_again(postgres: Any, database: str, pair: Any, helpers: Any) -> None:
