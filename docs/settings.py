@@ -61,7 +61,8 @@ ORMs and are dropped with a note. `CLICKHOUSE_URL` is the HTTP interface, not th
 ### Several of a kind
 
 A second one has a suffix after two underscores: `DATABASE_URL__LANGFUSE=…` is watched as `postgres-langfuse`. The
-suffix is lower-cased, underscores become `-`; two spellings of one suffix are refused. What goes with an address takes the same suffix:
+suffix is lower-cased, underscores become `-`; two spellings of one suffix are refused. What goes with an
+address takes the same suffix:
 `REDIS_PASSWORD__EU` belongs to `REDIS_HOST__EU`. Users, passwords and keys never fall back to the plain variable: one
 server's password is not another's. Only {inherited} does. A suffixed MinIO has no bucket unless
 `BACKUP_BUCKET__NAME` names one.
