@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv demo demo-litellm test lint format pages lock clean
+.PHONY: help venv demo demo-litellm test lint format pages lock clean bench-backup
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make lock          requirements/*.txt anew from pyproject.toml; ARGS=--upgrade takes newer versions'
 	@echo 'make venv          only the virtual environments that the others use'
 	@echo 'make demo-litellm  also install the real LiteLLM (about 750 MB) for the demo and the tests'
+	@echo 'make bench-backup  our backup beside pg_dump, zstd and rclone (both from the system); ARGS="--megabytes 300"'
 	@echo 'make clean         removes caches and built wheels; virtual environments stay'
 
 venv: $(VENV)/.installed
@@ -45,6 +46,9 @@ demo: venv .venv-clickhouse/.installed
 
 test: venv .venv-clickhouse/.installed
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+bench-backup: venv
+	$(BIN)/python -m benchmarks.backup $(ARGS)
 
 lint: venv
 	$(BIN)/ruff check .
