@@ -291,7 +291,7 @@ class ScheduleSettings:
                 default=0,
                 least=0,
                 most=2**63,
-                says="Bytes the backups may take up; a run that would exceed it warns beforehand. 0: no limit.",
+                says="Bytes the backups may take up: `backups` is degraded when the next would exceed it. 0: no limit.",
             ),
         )
 

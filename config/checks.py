@@ -199,9 +199,13 @@ class S3Params:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupsParams:
-    """The restore points in our own store are as fresh as the schedule promises; `period` is its own, seconds."""
+    """The restore points in our own store are as fresh as the schedule promises; `period` is its own, seconds.
+
+    `max_bytes` is what they may take up, the next one included; 0: as much as they like.
+    """
 
     period: float = 86_400.0
+    max_bytes: int = 0
 
 
 Params = (

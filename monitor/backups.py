@@ -87,7 +87,7 @@ def with_backups(services: Iterable[Service], settings: BackupSettings | None, n
     check = Check(
         name="fresh",
         kind="backups",
-        params=BackupsParams(period=period),
+        params=BackupsParams(period=period, max_bytes=settings.schedule.max_bytes),
         interval=LOOK,
         timeout=LOOK_TIMEOUT,
         failure_threshold=1,

@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """What the points prove. `sign` is fresh, none, overdue, late, failed, missing or shrunken; `text` is one line."""
+    """What the points prove. `sign` is fresh, none, overdue, late, failed, missing, shrunken or space; `text` is one line."""
 
     grade: Grade
     sign: str
@@ -55,13 +55,13 @@ class Freshness:
 
 
 def judge_points(  # noqa: PLR0911 -- one return a finding, the worst first
-    rows: Sequence[Row], *, period: float, last_run_seconds: float = 0.0
+    rows: Sequence[Row], *, period: float, last_run_seconds: float = 0.0, max_bytes: int = 0
 ) -> Freshness:
     """Given the points of our own source, newest first, says how the backups are.
 
     `period` is the schedule's, seconds; `last_run_seconds` how long a run usually takes: a backup is dated by its start
     and seen by its end. Each database is judged by its own newest good artifact, so that one engine that fails for days
-    is told although the other is fresh.
+    is told although the other is fresh. `max_bytes` is what all of them may take up with the next one; 0: no bound.
     """
     good = [row for row in rows if row.whole and not row.problem]
     if not good:
@@ -91,6 +91,10 @@ def judge_points(  # noqa: PLR0911 -- one return a finding, the worst first
     if before and now < SHRUNKEN * min(before):
         text = f"the newest backup holds {now} bytes, the {len(before)} before it at least {min(before)}"
         return Freshness(grade="warn", sign="shrunken", text=text)
+    taken, more = sum(row.stored_bytes for row in rows), good[0].stored_bytes
+    if max_bytes and taken + more > max_bytes:
+        text = f"the next backup would bring them to about {taken + more} bytes, BACKUP_MAX_BYTES is {max_bytes}"
+        return Freshness(grade="warn", sign="space", text=text)
     text = f"{len(good)} good restore points, the newest {hours(good[0].age_seconds)} old"
     return Freshness(grade="pass", sign="fresh", text=text)
 

@@ -45,4 +45,13 @@ BACKUPS: tuple[Rule, ...] = (
         remedy="Compare tables and rows: python -m backup show latest. If data was lost, keep the older points: raise "
         "BACKUP_RETENTION_DAYS before you do anything else.",
     ),
+    Rule(
+        cause=Cause.CAPACITY,
+        precise=True,
+        signs=("space",),
+        proof="what is stored and another backup of the newest's size are more than BACKUP_MAX_BYTES",
+        says="The next backup would take more room than BACKUP_MAX_BYTES allows.",
+        remedy="Keep less (BACKUP_RETENTION_DAYS, BACKUP_KEEP_MIN, then python -m backup prune), or give the store more "
+        "room and raise BACKUP_MAX_BYTES.",
+    ),
 )

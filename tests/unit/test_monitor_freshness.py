@@ -60,3 +60,11 @@ def test_a_run_that_takes_long_is_not_late() -> None:
     rows = [row(36 * HOUR, A)]
     assert judge_points(rows, period=DAY).sign == "late"
     assert judge_points(rows, period=DAY, last_run_seconds=8 * HOUR).sign == "fresh"
+
+
+def test_the_next_backup_must_fit() -> None:
+    rows = [row(HOUR, A, size=300), row(25 * HOUR, A, size=300)]
+    assert judge_points(rows, period=DAY, max_bytes=300).sign == "fresh"
+    found = judge_points(rows, period=DAY, max_bytes=299)
+    assert (found.grade, found.sign) == ("warn", "space")
+    assert "BACKUP_MAX_BYTES is 299" in found.text
