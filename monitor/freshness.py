@@ -47,7 +47,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """What the points prove. `sign` is fresh, none, overdue, late, failed, missing, shrunken or space; `text` is one line."""
+    """What the points prove.
+
+    `sign` is fresh, none, overdue, late, failed, missing, shrunken or space; `text` is one line.
+    """
 
     grade: Grade
     sign: str

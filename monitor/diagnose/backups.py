@@ -51,7 +51,7 @@ BACKUPS: tuple[Rule, ...] = (
         signs=("space",),
         proof="what is stored and another backup of the newest's size are more than BACKUP_MAX_BYTES",
         says="The next backup would take more room than BACKUP_MAX_BYTES allows.",
-        remedy="Keep less (BACKUP_RETENTION_DAYS, BACKUP_KEEP_MIN, then python -m backup prune), or give the store more "
-        "room and raise BACKUP_MAX_BYTES.",
+        remedy="Keep less (BACKUP_RETENTION_DAYS, BACKUP_KEEP_MIN, then python -m backup prune), or give the store "
+        "more room and raise BACKUP_MAX_BYTES.",
     ),
 )
