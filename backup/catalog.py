@@ -94,7 +94,12 @@ class Catalog:
 
     def _unfinished(self, name: str) -> bool:
         prefix = point_prefix(self.source, name)
-        return self.storage.stat(prefix + MANIFEST) is None or self.storage.stat(prefix + DELETING) is not None
+        if self.storage.stat(prefix + DELETING) is not None:
+            return True
+        if self.storage.stat(prefix + MANIFEST) is not None:
+            return False
+        # SeaweedFS shows a folder for some time after its last object has gone.
+        return next(iter(self.storage.list(prefix)), None) is not None
 
     def _point(self, name: str) -> Point | None:
         """None when it has no manifest or is being deleted."""

@@ -190,6 +190,17 @@ def test_clickhouse_is_asked_before_its_folder_goes(memory: Any) -> None:
         assert sweep(Catalog(memory, "default"), lease, clickhouse_ended=lambda _: True).removed
 
 
+def test_a_folder_that_a_store_shows_though_nothing_is_in_it_is_no_point(memory: Any) -> None:
+    """SeaweedFS does so for some time after a point's last object has gone."""
+    put_run(memory, "20261121T010000Z-0002")
+    shown = memory.folders
+    memory.folders = lambda prefix: [*shown(prefix), "20261121T010000Z-0001"]
+    catalog = Catalog(memory, "default")
+    assert catalog.unfinished() == ["20261121T010000Z-0002"]
+    with lease_of(memory) as lease:
+        assert sweep(catalog, lease, grace=0).left == ()
+
+
 def test_a_folder_that_no_run_of_ours_made_is_left(memory: Any) -> None:
     memory.put("default/20261121T010000Z-0001/somebody's.txt", b"x")
     memory.put("default/20261121T010000Z-0002/run.json", b"no run")
