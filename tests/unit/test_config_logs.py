@@ -67,11 +67,11 @@ def test_a_line_is_for_people_on_a_terminal() -> None:
 
 def test_lines_of_libraries_go_the_same_way() -> None:
     stream = written(as_json=True)
-    logging.getLogger("uvicorn.error").warning("port %d is taken", 8080)
+    logging.getLogger("some.library").warning("port %d is taken", 8080)
     logging.getLogger("httpx").info("HTTP Request: GET")
     logging.getLogger("apscheduler.executors").info("Running job")
     (line,) = lines(stream)
-    assert (line["event"], line["logger"], line["level"]) == ("port 8080 is taken", "uvicorn.error", "warning")
+    assert (line["event"], line["logger"], line["level"]) == ("port 8080 is taken", "some.library", "warning")
 
 
 def test_the_level_counts() -> None:
