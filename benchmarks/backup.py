@@ -1,6 +1,6 @@
 """Our backup beside what people write by hand: the same database, the same store, in one run, in turn.
 
-python -m benchmarks.backup [--megabytes 1000] [--runs 3] [--ours-alone]
+python -m benchmarks.backup [--megabytes 1000] [--runs 3] [--level 3] [--ours-alone | --skip-gzip]
 
 Dump: `python -m backup run` (all of it: imports, lease, row counts, globals, pg_restore reading along) beside
 `pg_dump -Fc | rclone rcat` and `pg_dump -Fc -Z0 | zstd -3 -T2 | rclone rcat`. Restore: `python -m backup restore` until
@@ -96,6 +96,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=1000, help="text in the database")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--level", type=int, default=3, help="zstd's, of ours")
+    parser.add_argument("--skip-gzip", action="store_true", help="without pg_dump's own compression, nor restore")
     parser.add_argument("--ours-alone", action="store_true", help="only what memory ours takes")
     arguments = parser.parse_args()
     for program in () if arguments.ours_alone else ("rclone", "zstd"):
@@ -108,12 +110,13 @@ def main() -> None:
         Seaweedfs(keeper=keeper) as store,
     ):
         fill(postgres, arguments.megabytes)
-        bench = bench_of(postgres, store, Path(folder))
-        dumps(bench, arguments.runs, alone=arguments.ours_alone)
-        restores(bench, arguments.runs, alone=arguments.ours_alone)
+        bench = bench_of(postgres, store, Path(folder), level=arguments.level)
+        dumps(bench, arguments.runs, alone=arguments.ours_alone, gzip=not arguments.skip_gzip)
+        if not arguments.skip_gzip:
+            restores(bench, arguments.runs, alone=arguments.ours_alone)
 
 
-def bench_of(postgres: Postgres, store: Seaweedfs, folder: Path) -> Bench:
+def bench_of(postgres: Postgres, store: Seaweedfs, folder: Path, *, level: int) -> Bench:
     """The environment of every contender, and PostgreSQL's programs."""
     client = next(one for one in installed() if one.major == 18)
     url = f"postgresql://postgres:{postgres.superuser_password}@{postgres.host}:{postgres.port}/bench"
@@ -123,6 +126,7 @@ def bench_of(postgres: Postgres, store: Seaweedfs, folder: Path) -> Bench:
         **store.environ(),
         "DATABASE_URL": url,
         "BACKUP_DATABASES": "bench",
+        "BACKUP_ZSTD_LEVEL": str(level),
         "PGHOST": postgres.host,
         "PGPORT": str(postgres.port),
         "PGUSER": "postgres",
@@ -139,7 +143,7 @@ def bench_of(postgres: Postgres, store: Seaweedfs, folder: Path) -> Bench:
     return Bench(postgres=postgres, store=store, folder=folder, clients=client.folder, environ=environ)
 
 
-def dumps(bench: Bench, runs: int, *, alone: bool) -> None:
+def dumps(bench: Bench, runs: int, *, alone: bool, gzip: bool) -> None:
     """Measures the ways out. The last of each is left in the store."""
     ways: dict[str, tuple[str, Callable[[], Measured]]] = {
         "ours": ("watchkeeper/", lambda: bench.ours("run", "--only", "postgres")),
@@ -149,6 +153,8 @@ def dumps(bench: Bench, runs: int, *, alone: bool) -> None:
             lambda: bench.shell(f"pg_dump -Fc -Z0 bench | zstd -q -3 -T2 | rclone rcat store:{BUCKET}/zstd/x"),
         ),
     }
+    if not gzip:
+        del ways["pg_dump -Fc | rclone"]
     taken = in_turn({"ours": ways["ours"]} if alone else ways, runs, bench.clear)
     tell("dump", taken, {name: bench.stored(prefix) for name, (prefix, _) in ways.items()})
 
