@@ -110,8 +110,10 @@ class Recorder:
         self.states: dict[str, str] = {}
 
     def look(self, services: Mapping[str, Mapping[str, Any]], *, now: float) -> None:
-        """Takes in the status as it is `now`. A first sight is no change."""
+        """Takes in the status as it is `now`. A first sight is no change. The backups are judged by days, not here."""
         for name, service in services.items():
+            if name == "backups":
+                continue
             before, after = self.states.get(name), str(service["state"])
             if before is not None and before != after:
                 self.changes.append(Change(at=now, name=name, before=before, after=after, cause=service["cause"]))
