@@ -182,7 +182,7 @@ def strike(
     before = "after its end" if child.poll() is not None else "before its first object"
     if before.startswith("before") and (stored := world.objects()):
         live = {key.split("/")[2] for key in stored if key.count("/") > 2} - set(world.points())
-        pieces = [key for key in stored if key.split("/")[2] in live and "/postgres/" in key]
+        pieces = [key for key in stored if "/postgres/" in key and key.split("/")[2] in live]
         before = f"{len(pieces)} pieces stored" if live else "no object of it yet"
     programs = below(child)
     if target == "process":

@@ -260,7 +260,7 @@ def test_a_server_that_dies_midway(bench: Any, held: Any, fresh_postgres: Any, m
     with server.connect("litellm") as connection:
         connection.execute(
             "CREATE TABLE large AS SELECT (SELECT string_agg(sha512((n * 1000 + m)::text::bytea), '')"
-            " FROM generate_series(1, 320) m) FROM generate_series(1, 1000) n"
+            " FROM generate_series(1, 320) m) FROM generate_series(1, 3000) n"  # more than pipes and pieces hold
         )
 
     def kill() -> None:
