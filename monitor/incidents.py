@@ -33,11 +33,11 @@ class Incident:
     """One outage. Times are seconds since the epoch.
 
     `id` is unique for ever ("20261121T031502Z-postgres"). `root` is the service it is about, or BLIND for our own
-    blindness. `state` is what the root is now (down, degraded, blind, up), `worst` the worst it was. `since` is when the
-    outage began, `opened_at` when it was opened, `resolved_at` when it was over, None while it is open. The texts are
-    those of the newest trouble. `affected` are the services it takes down with it, now or at its end. `downs` counts
-    how often the root went down within it; `flapping` holds it open until the root stays up. `acknowledged_by` is who
-    stopped the reminders, or empty. `failed_checks` counts failed runs of the root's checks since it began.
+    blindness. `state` is what the root is now (down, degraded, blind, up), `worst` the worst it was. `since` is when
+    the outage began, `opened_at` when it was opened, `resolved_at` when it was over, None while it is open. The texts
+    are those of the newest trouble. `affected` are the services it takes down with it, now or at its end. `downs`
+    counts how often the root went down within it; `flapping` holds it open until the root stays up. `acknowledged_by`
+    is who stopped the reminders, or empty. `failed_checks` counts failed runs of the root's checks since it began.
     """
 
     id: str
