@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from config.alert_settings import AlertSettings
 from config.backup_settings import ACCESS_KEYS, BackupSettings
 from config.env import ConfigError, Env, Read
 from config.secret import Secret
 from config.services import Discovery, survey
-from config.settings import LogSettings, StateSettings, WatchSettings, WebSettings, note_what_is_not_built
+from config.settings import LogSettings, StateSettings, WatchSettings, WebSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class Configuration:
     web: WebSettings
     state: StateSettings
     logs: LogSettings
+    alerts: AlertSettings
     backup: BackupSettings | None
     discovery: Discovery
     settings: tuple[Read, ...]
@@ -29,7 +31,7 @@ class Configuration:
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret that was read: logs must mask them."""
         own = [secret for secret in (self.web.metrics_token, self.web.api_token) if secret is not None]
-        return tuple(dict.fromkeys([*own, *self.discovery.secrets]))
+        return tuple(dict.fromkeys([*own, *self.alerts.secrets, *self.discovery.secrets]))
 
 
 def load(environ: Mapping[str, str]) -> Configuration:
@@ -37,14 +39,20 @@ def load(environ: Mapping[str, str]) -> Configuration:
     env = Env(environ)
     watch, web = WatchSettings.read(env), WebSettings.read(env)
     state, logs = StateSettings.read(env), LogSettings.read(env)
-    backup = backups(env)
+    alerts, backup = AlertSettings.read(env), backups(env)
     settings = tuple(env.reads.values())
-    note_what_is_not_built(env)
     discovery = survey(env, watch)
     if discovery.problems:
         raise ConfigError(discovery.problems)
     return Configuration(
-        watch=watch, web=web, state=state, logs=logs, backup=backup, discovery=discovery, settings=settings
+        watch=watch,
+        web=web,
+        state=state,
+        logs=logs,
+        alerts=alerts,
+        backup=backup,
+        discovery=discovery,
+        settings=settings,
     )
 
 

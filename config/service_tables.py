@@ -15,7 +15,7 @@ from config.checks import PARAMS, BackupsParams, ClickhouseParams, DnsParams, Ht
 from config.secret import Secret
 from config.tables import Place, Report, build, slots_of, suggest
 from config.urls import FORMS, AddressError, parse_address
-from config.watched import Check, Service, Severity
+from config.watched import Check, Service, Severity, Urgency
 
 Seconds = Annotated[float, Limits(0.05, 86_400 * 7)]
 Count = Annotated[int, Limits(1, 100)]
@@ -48,6 +48,7 @@ class CheckTable(Timing):
     kind: Literal["http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse", "s3"]
     severity: Severity = "down"
     enabled: bool = True
+    alert: Urgency | None = None
     remedies: Mapping[Cause, str] = field(default_factory=dict)
 
 
@@ -60,6 +61,8 @@ class ServiceTable(Timing):
     depends_on: tuple[str, ...] | None = None
     start_period: Annotated[float, Limits(0, 86_400)] | None = None
     paused: bool = False
+    alert: Urgency | None = None
+    runbook: Annotated[str, "runbook"] = ""
     remedies: Mapping[Cause, str] = field(default_factory=dict)
     checks: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
@@ -116,6 +119,8 @@ def make_service(
         remedies={**known.remedies, **written.remedies},
         start_period=_first(written.start_period, defaults.start_period, 120.0),
         paused=written.paused,
+        alert=written.alert,
+        runbook=written.runbook,
     )
 
 
@@ -169,6 +174,7 @@ def _check(
         warn_threshold=_first(frame.warn_threshold, defaults.warn_threshold, 3),
         latency_threshold=latency or None,
         remedies=frame.remedies,
+        alert=frame.alert,
     )
 
 

@@ -161,20 +161,3 @@ class LogSettings:
             says="console, json, or auto: console on a terminal, JSON lines otherwise.",
         )
         return cls(level=level, json=None if form == "auto" else form == "json")
-
-
-# Variables of the LiteLLM + Langfuse template's own monitor and backup service that belong to parts not built yet.
-# They are named so that nobody believes they already work; the part that reads one takes it out of here.
-NOT_YET = {
-    "ALERT_WEBHOOK_URL": "Slack or Discord webhook for alerts.",
-    "PAGERDUTY_ROUTING_KEY": "PagerDuty routing key (Events API v2) for alerts.",
-    "ALERT_COOLDOWN": "Minutes before the same service may be alerted about again.",
-    "ALERT_ON_SUCCESS": "Whether a backup that went well is reported too.",
-}
-
-
-def note_what_is_not_built(env: Env) -> None:
-    """Notes each variable that is set, will be used one day, and is not yet."""
-    for name in NOT_YET:
-        if env.is_set(name):
-            env.note(f"{name} is set, but this version does not use it yet")

@@ -18,6 +18,7 @@ TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 METHOD = re.compile(r"[A-Z]{1,20}")
 PATH = re.compile(r"(?:/[\x21-\x7e]*)?")
 SENDABLE = re.compile(r"[\t\x20-\x7e]*")
+RUNBOOK = re.compile(r"(?:https?://[^\s@/?#\x00-\x1f]+(?:[/?#][^\s<>\"\x00-\x1f]*)?)?")
 
 # What the client itself has to say, or the message would not hold together. Host may be given: one address, many names.
 OURS = ("connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade")
@@ -156,6 +157,11 @@ def _bucket(text: str) -> None:
         )
 
 
+def _runbook(text: str) -> None:
+    if not RUNBOOK.fullmatch(text) or len(text) > 1000:
+        raise MisfitError("is no address that a browser opens", "write http:// or https://, host and path, no user")
+
+
 def _header_regex(text: str) -> None:
     name, colon, expression = text.partition(":")
     if not colon or not name.strip():
@@ -207,4 +213,5 @@ RULES: Mapping[str, Callable[[Any], None]] = {
     "sendable": _sendable,
     "libpq": _libpq,
     "bucket": _bucket,
+    "runbook": _runbook,
 }

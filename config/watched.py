@@ -8,6 +8,7 @@ from config.causes import Cause
 from config.checks import Params
 
 Severity = Literal["down", "degraded"]
+Urgency = Literal["critical", "error", "warning", "info", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,8 @@ class Check:
     `severity` is what a confirmed miss makes of the service. Times are seconds. `latency_threshold` is the time
     above which a passing answer counts as a warning; None means never. `failure_threshold` fails in a row make a
     check down, `warn_threshold` runs in a row without a clean pass degraded, `success_threshold` passes in a row up.
-    `remedies` override the service's for a cause that this check proves.
+    `remedies` override the service's for a cause that this check proves. `alert` is how loudly a miss is told, None: as
+    the service says; "none" tells nobody.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Check:
     warn_threshold: int = 3
     latency_threshold: float | None = None
     remedies: Mapping[Cause, str] = field(default_factory=dict)
+    alert: Urgency | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class Service:
     `depends_on` names services that are watched too (a dependency that is not watched is left out).
     `variables` are the names it was discovered from. `remedies` override the general remedy for a cause.
     `start_period` is seconds: a service never yet seen up may fail that long before it counts as down.
+    `alert` is how loudly it is told that it is not well, None: critical when down, warning when degraded. `runbook` is
+    the address of the page that says what to do, or empty.
     """
 
     name: str
@@ -53,3 +58,5 @@ class Service:
     remedies: Mapping[Cause, str] = field(default_factory=dict)
     start_period: float = 120.0
     paused: bool = False
+    alert: Urgency | None = None
+    runbook: str = ""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from config.alert_settings import AlertSettings
 from config.backup_settings import (
     ClickhouseSettings,
     PostgresSettings,
@@ -20,7 +21,7 @@ from config.env import Env
 from config.presets import Preset, presets
 from config.secret import Secret
 from config.service_tables import CheckTable, DefaultsTable, ServiceTable
-from config.settings import NOT_YET, LogSettings, StateSettings, WatchSettings, WebSettings
+from config.settings import LogSettings, StateSettings, WatchSettings, WebSettings
 from config.syntax import LIBPQ_OPTIONS
 from config.urls import FORMS, PRIVATE_ENDINGS
 
@@ -43,8 +44,13 @@ wrong is reported at once, one line each, before anything starts.
 
 {sections}
 
-These variables of the LiteLLM + Langfuse template are known and **not used by this version**; a note says so when one
-is set: {not_yet}.
+### Which channel a webhook is
+
+`ALERT_WEBHOOK_URL` is Slack's or Discord's when its host is theirs, or when its path has the shape of theirs
+(`/services/T…/B…/…`, `/api/webhooks/<id>/<token>`), as behind a proxy; to any other receiver our own JSON is posted.
+`SLACK_WEBHOOK_URL` takes any receiver of Slack's form. One service has one webhook: the same one under two variables is
+told once, two different ones are refused; a further channel goes into `ALERT_APPRISE_URLS`. Plain `http` is taken; for
+a public host a note says that the token travels in clear.
 
 ## Services
 
@@ -133,6 +139,7 @@ SYNTAX = {
     "sendable": "plain ASCII text",
     "libpq": "table of: text, by libpq's names",
     "bucket": "bucket's name",
+    "runbook": "address of a web page",
 }
 
 
@@ -143,6 +150,7 @@ def settings_table() -> Iterator[str]:
         ("Web", WebSettings),
         ("State", StateSettings),
         ("Log", LogSettings),
+        ("Alerts", AlertSettings),
         ("Backups: when", ScheduleSettings),
         ("Backups: where", StoreSettings),
         ("Backups: how long", RetentionSettings),
@@ -263,7 +271,6 @@ def page() -> str:
     ]
     return HEAD.format(
         sections="\n".join(settings_table()).rstrip(),
-        not_yet=", ".join(f"`{name}`" for name in NOT_YET),
         private=", ".join(f"`{ending}`" for ending in PRIVATE_ENDINGS),
         services="\n".join(services_table()),
         libpq=", ".join(f"`{name}`" for name in LIBPQ_OPTIONS),

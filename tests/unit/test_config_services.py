@@ -480,11 +480,15 @@ def test_a_slip_in_a_variables_name_is_noted() -> None:
     assert not any("MY_OTHER_URL" in note for note in notes)
 
 
-def test_variables_of_parts_that_are_not_built_are_no_errors_but_are_noted() -> None:
-    alerts = {"ALERT_WEBHOOK_URL": f"https://hooks.example.com/{CANARY}", "PAGERDUTY_ROUTING_KEY": "${{x.Y}}"}
-    configuration = load({"LITELLM_URL": "litellm", "ALERT_COOLDOWN": "15", "BACKUP_SCHEDULE": "daily", **alerts})
-    noted = {note.split()[0] for note in configuration.discovery.notes if "does not use it yet" in note}
-    assert noted == {*alerts, "ALERT_COOLDOWN"}
+def test_the_alert_variables_of_the_template_have_their_meaning() -> None:
+    hook = f"https://hooks.example.com/{CANARY}"
+    given = {"ALERT_WEBHOOK_URL": hook, "ALERT_COOLDOWN": "30", "ALERT_ON_SUCCESS": "true"}
+    configuration = load({"LITELLM_URL": "litellm", "PAGERDUTY_ROUTING_KEY": "R" * 32, **given})
+    alerts = configuration.alerts
+    assert alerts.webhook
+    assert alerts.webhook.reveal() == hook
+    assert alerts.pagerduty_key
+    assert (alerts.cooldown, alerts.on_success) == (1800, True)
     assert CANARY not in repr(configuration)
 
 
