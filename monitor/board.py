@@ -5,9 +5,12 @@ Only `watch` writes it, on the event loop; readers on the loop see whole values.
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from alerts.alert import Severity
+from alerts.channels.base import Reason
 from config.services import Check, Service
 from monitor.diagnose.base import Diagnosis
 from monitor.judge import CheckTrack, State, Track
@@ -97,6 +100,21 @@ class BackupStatus:
     failed_runs: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelStatus:
+    """How the deliveries of one channel go. `oldest_at` is when the oldest alert that waits was made, epoch seconds.
+
+    `sent` and `parked` count alerts since the start of the daemon, `failed` attempts by reason; parked ones were
+    given up, since the provider refuses them for good or did not take them for too long.
+    """
+
+    pending: int = 0
+    oldest_at: float | None = None
+    sent: int = 0
+    failed: Mapping[Reason, int] = field(default_factory=dict)
+    parked: int = 0
+
+
 @dataclass(slots=True, kw_only=True)
 class Board:
     """Every service's newest, and how the daemon itself fares.
@@ -105,6 +123,11 @@ class Board:
     `newest_outcome` when a check last ended (seconds of the loop's clock). `state_problem` says why the state file is
     not used, or is None; `standby` that another daemon holds the folder. `outcomes_dropped` counts what was seen and
     could not be written, `probes_hung` the probes that outlived their deadline.
+
+    `outbox` has an entry for each channel by name, in the order people should read them. `incidents_open` counts the
+    open ones by severity, `incidents_opened` those opened since start, `silences_active` the windows that are now.
+    `blind_since` is when we lost sight, None while we can look. `heartbeat_at` is when HEARTBEAT_URL last
+    took a sign of life.
     """
 
     instance: str
@@ -119,3 +142,9 @@ class Board:
     backup: BackupStatus | None = None
     outcomes_dropped: int = 0
     probes_hung: int = 0
+    outbox: dict[str, ChannelStatus] = field(default_factory=dict)
+    incidents_open: Mapping[Severity, int] = field(default_factory=dict)
+    incidents_opened: int = 0
+    silences_active: int = 0
+    blind_since: float | None = None
+    heartbeat_at: float | None = None

@@ -12,8 +12,20 @@ class Family(NamedTuple):
     help: str
 
 
+class Total(NamedTuple):
+    """The value of a summary or a histogram: how many, their sum, and how many up to each bound."""
+
+    number: int
+    total: float
+    buckets: tuple[tuple[float, int], ...] = ()
+
+
+# A family, the values of its labels, and its value.
+Reading = tuple[Family, tuple[str, ...], float | Total]
+
 SERVICE = ("service",)
 CHECK = ("service", "check")
+CHANNEL = ("channel",)
 
 SERVICE_INFO = Family(
     "watchkeeper_service_info",
@@ -116,6 +128,43 @@ STANDBY = Family(
     "watchkeeper_standby", "gauge", (), "1 when another daemon holds the state folder and this one waits, else 0."
 )
 
+INCIDENTS_OPEN = Family(
+    "watchkeeper_incidents_open", "gauge", ("severity",), "Outages that are open, by how loudly they are told."
+)
+INCIDENTS = Family("watchkeeper_incidents_total", "counter", (), "Outages that were opened.")
+BLIND = Family(
+    "watchkeeper_blind", "gauge", (), "1 while the daemon cannot look (its own network, its own delay), else 0."
+)
+SILENCES = Family("watchkeeper_silences_active", "gauge", (), "Maintenance windows that are open now.")
+ALERTS_PENDING = Family(
+    "watchkeeper_alerts_pending", "gauge", CHANNEL, "Alerts that wait for their channel's provider to take them."
+)
+ALERTS_OLDEST = Family(
+    "watchkeeper_alerts_oldest_pending_timestamp_seconds",
+    "gauge",
+    CHANNEL,
+    "When the oldest alert that waits was made. No series while none waits.",
+)
+ALERTS_SENT = Family("watchkeeper_alerts_sent_total", "counter", CHANNEL, "Alerts that the provider took.")
+ALERTS_FAILED = Family(
+    "watchkeeper_alerts_failed_attempts_total",
+    "counter",
+    ("channel", "reason"),
+    "Attempts to deliver that failed; each alert is tried again until it is taken or given up.",
+)
+ALERTS_PARKED = Family(
+    "watchkeeper_alerts_parked_total",
+    "counter",
+    CHANNEL,
+    "Alerts that were given up: the provider refuses them for good, or did not take them for too long.",
+)
+HEARTBEAT = Family(
+    "watchkeeper_heartbeat_last_success_timestamp_seconds",
+    "gauge",
+    (),
+    "When HEARTBEAT_URL last took a sign of life. No series without one, and before the first.",
+)
+
 BACKUP_SUCCESS = Family(
     "watchkeeper_backup_last_success_timestamp_seconds",
     "gauge",
@@ -166,6 +215,16 @@ FAMILIES: tuple[Family, ...] = (
     DROPPED,
     HUNG,
     STANDBY,
+    INCIDENTS_OPEN,
+    INCIDENTS,
+    BLIND,
+    SILENCES,
+    ALERTS_PENDING,
+    ALERTS_OLDEST,
+    ALERTS_SENT,
+    ALERTS_FAILED,
+    ALERTS_PARKED,
+    HEARTBEAT,
     BACKUP_SUCCESS,
     BACKUP_RUNNING,
     BACKUP_RUNS,

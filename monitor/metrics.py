@@ -17,15 +17,6 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from config.services import Service
 from monitor.board import Board, CheckStatus, Histogram, ServiceStatus
 from monitor.families import (
-    BACKUP_DURATION,
-    BACKUP_ERROR,
-    BACKUP_FAILED,
-    BACKUP_POINTS,
-    BACKUP_PROOF,
-    BACKUP_RUNNING,
-    BACKUP_RUNS,
-    BACKUP_SIZE,
-    BACKUP_SUCCESS,
     BUILD,
     CERTIFICATE,
     CHECK_FAILED,
@@ -51,22 +42,12 @@ from monitor.families import (
     SERVICE_STATE,
     STANDBY,
     STATE_FILE,
-    Family,
+    Reading,
+    Total,
 )
 from monitor.judge import State
+from monitor.own_samples import alert_samples, backup_samples, label
 from monitor.probes.base import Verdict
-
-
-class Total(NamedTuple):
-    """The value of a summary or a histogram: how many, their sum, and how many up to each bound."""
-
-    number: int
-    total: float
-    buckets: tuple[tuple[float, int], ...] = ()
-
-
-# A family, the values of its labels, and its value.
-Reading = tuple[Family, tuple[str, ...], float | Total]
 
 
 class CheckRow(NamedTuple):
@@ -149,7 +130,8 @@ class Collector:
                 (DROPPED, (), board.outcomes_dropped),
                 (HUNG, (), board.probes_hung),
                 (STANDBY, (), board.standby),
-                *_backup_samples(board),
+                *alert_samples(board),
+                *backup_samples(board),
             ],
         )
 
@@ -170,28 +152,6 @@ def _histogram(values: Histogram) -> Total:
     return Total(running[-1], values.sum, tuple(zip((*values.bounds, math.inf), running, strict=True)))
 
 
-def _backup_samples(board: Board) -> Iterator[Reading]:
-    """The daemon's own backup runs, and what their check last saw in the store; nothing where none are taken."""
-    status = board.backup
-    if status is None:
-        return
-    yield BACKUP_RUNNING, (), status.running
-    yield BACKUP_RUNS, (), status.runs
-    yield BACKUP_FAILED, (), status.failed_runs
-    if status.last_success_at is not None:
-        yield BACKUP_SUCCESS, (), status.last_success_at
-    if status.last:
-        yield BACKUP_DURATION, (), float(status.last["seconds"])
-        yield BACKUP_SIZE, (), float(status.last["stored_bytes"])
-        if status.last["exit_code"]:
-            yield BACKUP_ERROR, (str(status.last["exit_code"]),), 1
-    watched = board.services.get("backups")
-    if watched and "points" in watched.facts:
-        yield BACKUP_POINTS, (), float(watched.facts["points"])
-        if "newest" in watched.facts:
-            yield BACKUP_PROOF, (_label(watched.facts["newest"]), _label(watched.facts.get("proof", ""))), 1
-
-
 def _service_row(status: ServiceStatus) -> ServiceRow:
     cause = status.track.cause or (status.diagnosis.cause if status.diagnosis else None)
     return ServiceRow(
@@ -200,7 +160,7 @@ def _service_row(status: ServiceStatus) -> ServiceRow:
         since=status.track.since,
         decided_by=status.track.check,
         cause=cause.value if cause else "",
-        version=_label(status.facts.get("version", "")),
+        version=label(status.facts.get("version", "")),
         checks=[_check_row(status, check) for check in status.checks.values()],
     )
 
@@ -239,11 +199,6 @@ def _expiry(check: CheckStatus, kept: Mapping[str, str]) -> float | None:
     except ValueError:
         return None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _label(text: str) -> str:
-    """Gives a watched server's words as a label: bounded, and free of surrogates, which cannot be encoded."""
-    return text[:100].encode("utf-8", "replace").decode()
 
 
 def _service_samples(row: ServiceRow) -> Iterator[Reading]:
