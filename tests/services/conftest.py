@@ -1,5 +1,7 @@
-"""Contract servers for the tests: each test breaks its own."""
+"""Contract servers for the tests: each test breaks its own. And programs of the system that tests run."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,3 +32,18 @@ def contract(contract_loop: LoopThread) -> Iterator[ContractFactory]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """Where a program of Prometheus' family is. Missing on a laptop it skips the test, in CI it fails it."""
+
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        if not found and os.environ.get("CI"):
+            pytest.fail(f"{name} is missing; .ci/run brings it")
+        if not found:
+            pytest.skip(f"{name} is not installed here: Debian's prometheus or prometheus-alertmanager has it")
+        return found
+
+    return find

@@ -1,7 +1,5 @@
 """/metrics as Prometheus itself sees it: promtool's rules, and a real server that scrapes a real daemon."""
 
-import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,16 +12,6 @@ from demo.contract import Contract
 from demo.daemon import Daemon
 from demo.ports import free_port
 from demo.process import Keeper
-
-
-def program(name: str) -> str:
-    """Where Debian's `name` is. Missing on a laptop it skips the test, in CI it fails it."""
-    found = shutil.which(name)
-    if not found and os.environ.get("CI"):
-        pytest.fail(f"{name} is missing; .ci/run brings it")
-    if not found:
-        pytest.skip(f"{name} is not installed here: Debian's package prometheus has it")
-    return found
 
 
 @pytest.fixture
@@ -41,7 +29,7 @@ def settle(daemon: Daemon, state: str) -> None:
         time.sleep(0.1)
 
 
-def test_promtool_finds_nothing_to_say(watched: tuple[Daemon, Contract]) -> None:
+def test_promtool_finds_nothing_to_say(watched: tuple[Daemon, Contract], program: Callable[[str], str]) -> None:
     daemon, target = watched
     settle(daemon, "up")
     for fault in (None, "refuse"):
@@ -74,7 +62,7 @@ def test_every_format_that_is_asked_for_parses(watched: tuple[Daemon, Contract])
 
 
 def test_prometheus_scrapes_it_and_its_query_api_returns_the_states(
-    watched: tuple[Daemon, Contract], tmp_path: Path
+    watched: tuple[Daemon, Contract], program: Callable[[str], str], tmp_path: Path
 ) -> None:
     daemon, target = watched
     prometheus, port = program("prometheus"), free_port()
