@@ -37,5 +37,6 @@ class Cause(StrEnum):
     # We could not look.
     NO_RESOLVER = "no_resolver"
     NO_ROUTE = "no_route"
+    CUT_OFF = "cut_off"
     LATE = "late"
     PROBE_FAULT = "probe_fault"

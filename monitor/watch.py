@@ -32,6 +32,12 @@ ROOM = 0.6  # of all checks may be under way at once: twice what 30 % of black h
 NEIGHBOUR_REST = 1.0  # seconds: a neighbour looked at this recently is not looked at again for somebody else's sake
 
 Probe = Callable[[Check, float], Awaitable[Outcome]]
+Weigh = Callable[[Service, Check, Outcome, float], Awaitable[Outcome]]
+
+
+async def as_it_is(service: Service, check: Check, outcome: Outcome, began: float) -> Outcome:  # noqa: ARG001 -- Weigh's
+    """Weighs nothing: only what each probe itself saw counts."""
+    return outcome
 
 
 class Keeper(Protocol):
@@ -64,7 +70,8 @@ class Watch:
     `probe(check, timeout)` gives an Outcome and never raises; `wall()` is the time to record, epoch seconds; times to
     wait come from the running loop alone. `tracks` is what was remembered from before. `most` bounds how many probes
     are under way at once. `tell` is called with every flip, to say it where people read. While `quiet` holds for a
-    service, its answers may be slow.
+    service, its answers may be slow. `weigh` is Lookout.weigh: it turns an outcome into unknown when nothing else on
+    that side of the network answers either.
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class Watch:
         most: int = 1000,
         tell: Callable[[Flip], None] = lambda _: None,
         quiet: Callable[[Service], bool] = lambda _: False,
+        weigh: Weigh = as_it_is,
     ) -> None:
         self._board = board
         self._probe = probe
@@ -96,6 +104,7 @@ class Watch:
         self._gate = asyncio.Semaphore(min(most, max(32, math.ceil(count * ROOM))))
         self._tell = tell
         self._quiet = quiet
+        self._weigh = weigh
         self._stalls: deque[tuple[float, float]] = deque(maxlen=240)
         self._group: asyncio.TaskGroup | None = None
 
@@ -183,10 +192,10 @@ class Watch:
                 if timeout is None:
                     timeout = self._patience(slot)
                 outcome = await self._probe(slot.check, timeout)
+            stalled = sum(lag for at, lag in self._stalls if at >= slot.started)
+            outcome = await self._weigh(slot.service, slot.check, look(outcome, stalled), slot.started)
         finally:
             slot.running = False
-        stalled = sum(lag for at, lag in self._stalls if at >= slot.started)
-        outcome = look(outcome, stalled)
         self._take(slot, forgive(outcome) if self._quiet(slot.service) else outcome)
 
     def _patience(self, slot: Slot) -> float:

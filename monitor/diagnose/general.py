@@ -191,6 +191,15 @@ _RULES = (
         "is only this one, its address is of a kind (IPv6, a private range) that this daemon's network does not carry.",
     ),
     Rule(
+        cause=Cause.CUT_OFF,
+        proof="it did not answer in time, and neither did anything else on that side of the network: no other service "
+        "and no anchor (ANCHORS)",
+        says="We could not look at {title}: nothing answers on the way to {address}, nor anything beside it.",
+        remedy="The service may be well. See whether it answers from elsewhere; if it does, this daemon's network is "
+        "cut off: see the platform's status, then redeploy Watchkeeper. If its network lets it reach none of the "
+        "anchors even on good days, set ANCHORS to what it may reach.",
+    ),
+    Rule(
         cause=Cause.LATE,
         proof="our own loop stood still while the probe waited",
         says="We could not look at {title}: this daemon itself stood still while it waited for {address}.",

@@ -16,6 +16,7 @@ FIRST: tuple[Rule, ...] = (
     # We could not look: nothing else the outcome holds proves anything about the service.
     _seen(Sight.NO_RESOLVER, Cause.NO_RESOLVER),
     _seen(Sight.NO_ROUTE, Cause.NO_ROUTE),
+    _seen(Sight.CUT_OFF, Cause.CUT_OFF),
     _seen(Sight.LATE, Cause.LATE),
     _seen(Sight.FAULT, Cause.PROBE_FAULT),
     replace(GENERAL[Cause.LATE], verdict=Verdict.UNKNOWN, sights=(Sight.NO_CONNECT, Sight.NO_ANSWER)),

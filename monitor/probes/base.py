@@ -38,6 +38,7 @@ class Sight(StrEnum):
     TLS = "tls"  # the TLS handshake failed
     NO_RESOLVER = "no_resolver"  # the resolver did not answer
     NO_ROUTE = "no_route"  # our own network has no way there
+    CUT_OFF = "cut_off"  # it waited in vain, and so did whatever else was asked on that side of the network: `vantage`
     LATE = "late"  # our own loop stood still while the probe waited
     FAULT = "fault"  # the probe itself broke: a bug of ours
 

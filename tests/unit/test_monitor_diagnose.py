@@ -25,6 +25,7 @@ SEEN: list[tuple[str, Sight, str, str, str, Cause]] = [
     ("tcp", Sight.NO_ANSWER, "", "", "", Cause.NO_ANSWER),
     ("tcp", Sight.NO_RESOLVER, "EAI_AGAIN", "", "", Cause.NO_RESOLVER),
     ("tcp", Sight.NO_ROUTE, "ENETUNREACH", "", "", Cause.NO_ROUTE),
+    ("tcp", Sight.CUT_OFF, "", "", "", Cause.CUT_OFF),
     ("tcp", Sight.LATE, "", "", "", Cause.LATE),
     ("tcp", Sight.FAULT, "", "", "", Cause.PROBE_FAULT),
     ("tcp", A, "", "expect", "expected SSH; it says: 220 ftp", Cause.BAD_ANSWER),
