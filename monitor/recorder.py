@@ -24,7 +24,7 @@ SCHEMAS = (history.SCHEMA, facts.SCHEMA, spans.SCHEMA, rollup.SCHEMA)
 RUN_LIMIT = 20_000  # outcomes held while the disk does not keep up: two minutes of a thousand checks, and some
 FLIP_LIMIT = 5_000
 
-OnFlips = Callable[[sqlite3.Connection, Sequence[Flip]], None]
+Write = Callable[[sqlite3.Connection], None]
 
 log = structlog.get_logger()
 
@@ -32,9 +32,8 @@ log = structlog.get_logger()
 class Recorder:
     """Writes to `state` what it is told by the watch.
 
-    `instance` is who looks. `on_flips` is called inside the very transaction that keeps the flips, on the writer
-    thread: what it writes (outgoing alerts) is kept with them or not at all; it may be called again with the same
-    flips when the database fails under it. `dropped` counts outcomes that were never written.
+    `instance` is who looks. `dropped` counts outcomes that were never written. `written` is called on the event loop
+    after each flush that wrote something handed to `also`.
     """
 
     def __init__(
@@ -44,13 +43,14 @@ class Recorder:
         *,
         instance: str,
         known: Facts | None = None,
-        on_flips: OnFlips | None = None,
+        written: Callable[[], None] = lambda: None,
     ) -> None:
         self.facts = known or Facts()
         self.dropped = 0
         self._state = state
         self._instance = instance
-        self._on_flips = on_flips
+        self._written = written
+        self._also: list[Write] = []
         self._coverage = Coverage(spans.standing(services))
         self._tracks: dict[str, Track] = {}
         self._seen_at = 0.0
@@ -96,6 +96,14 @@ class Recorder:
             self._flips.append(flip)
             self._wake.set()
 
+    def also(self, write: Write) -> None:
+        """Have `write` called in the very transaction that keeps the flips told so far: all of it is kept, or nothing.
+
+        It is called on the writer thread, and again with a fresh connection when the database fails under it.
+        """
+        self._also.append(write)
+        self._wake.set()
+
     def save_again(self) -> None:
         """Have everything written again that is known in memory: the database is a fresh one."""
         self._touched = dict(self._tracks)
@@ -116,12 +124,18 @@ class Recorder:
                 self.dropped += len(batch.runs)
                 log.exception("outcomes_not_written", outcomes=len(batch.runs))
                 await self._state.transact(batch.write_vital)
+                self._tell(batch)
                 return 0
             except StateClosedError:
                 self.dropped += len(batch.runs)
                 log.warning("outcomes_not_written", outcomes=len(batch.runs), flips=len(batch.flips))
                 return 0
+            self._tell(batch)
             return len(batch.runs)
+
+    def _tell(self, batch: "_Batch") -> None:
+        if batch.also:
+            self._written()
 
     async def run(self, *, every: float = 1.0) -> None:
         """Flush every `every` seconds, and at once after a flip, until cancelled. Flush once more after that."""
@@ -132,7 +146,7 @@ class Recorder:
             except TimeoutError:
                 pass
             self._wake.clear()
-            if self._runs or self._touched or self._learned:
+            if self._runs or self._touched or self._learned or self._also:
                 await self.flush()
 
     def _take(self) -> "_Batch":
@@ -142,11 +156,12 @@ class Recorder:
             tracks=self._touched,
             flips=list(self._flips),
             learned=list(self._learned.values()),
-            on_flips=self._on_flips,
+            also=tuple(self._also),
         )
         self._runs.clear()
         self._spans, self._touched, self._learned = {}, {}, {}
         self._flips.clear()
+        self._also.clear()
         return batch
 
 
@@ -161,14 +176,14 @@ class _Batch:
         tracks: dict[str, Track],
         flips: Sequence[Flip],
         learned: Sequence[Fact],
-        on_flips: OnFlips | None,
+        also: Sequence[Write],
     ) -> None:
         self.runs = runs
         self.flips = flips
         self._spans = spans
         self._tracks = tracks
         self._learned = learned
-        self._on_flips = on_flips
+        self.also = also
 
     def write(self, conn: sqlite3.Connection) -> None:
         """Everything, inside the caller's transaction."""
@@ -181,10 +196,10 @@ class _Batch:
         self.write_vital(conn)
 
     def write_vital(self, conn: sqlite3.Connection) -> None:
-        """What must not be lost: where the judge stands, and the flips with what follows from them."""
+        """What must not be lost: where the judge stands, the flips, and what follows from them."""
         for service, track in self._tracks.items():
             history.save_track(conn, service, track)
         for flip in self.flips:
             history.add_flip(conn, flip)
-        if self.flips and self._on_flips:
-            self._on_flips(conn, self.flips)
+        for write in self.also:
+            write(conn)

@@ -4,7 +4,6 @@ import asyncio
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,14 +63,13 @@ def flip(at: float, service: str = "redis", **more: str) -> Flip:
     return Flip(service=service, old=State.UP, new=State.DOWN, at=at, since=at - 20, cause=Cause.REFUSED, **more)
 
 
-async def recording(folder: Path, flips: list[str] | None = None) -> tuple[StateFile, Recorder]:
-    def on_flips(conn: sqlite3.Connection, rows: Iterable[Flip]) -> None:
-        assert conn.in_transaction
-        if flips is not None:
-            flips.extend(one.service for one in rows)
+async def recording(folder: Path, written: list[str] | None = None) -> tuple[StateFile, Recorder]:
+    def tell_written() -> None:
+        if written is not None:
+            written.append("written")
 
     state = await StateFile.open(folder, schemas=SCHEMAS)
-    return state, Recorder(state, [SERVICE], instance="here", on_flips=on_flips)
+    return state, Recorder(state, [SERVICE], instance="here", written=tell_written)
 
 
 def tell(recorder: Recorder, at: float, flip: Flip | None = None, **facts: str) -> None:
@@ -102,18 +100,26 @@ def test_the_recorder_keeps_what_it_was_told_in_one_transaction(tmp_path: Path) 
 
 
 def test_a_flip_is_written_at_once_with_what_follows_from_it(tmp_path: Path) -> None:
+    followed: list[int] = []
+
+    def follow(conn: sqlite3.Connection) -> None:
+        assert conn.in_transaction
+        followed.append(count(conn, "flips"))
+
     async def act() -> None:
-        flips: list[str] = []
-        state, recorder = await recording(tmp_path, flips)
+        written: list[str] = []
+        state, recorder = await recording(tmp_path, written)
         running = asyncio.create_task(recorder.run(every=3_600))
         await asyncio.sleep(0)
         tell(recorder, START)
         await asyncio.sleep(0.05)
         assert await state.read(lambda conn: count(conn, "outcomes")) == 0
         tell(recorder, START + 60, flip(START + 60))
+        recorder.also(follow)
         async with asyncio.timeout(5):
-            while not flips:  # noqa: ASYNC110 -- filled on the writer thread
+            while not written:  # noqa: ASYNC110 -- filled when the transaction is over
                 await asyncio.sleep(0.005)
+        assert followed == [1]
         assert await state.read(lambda conn: count(conn, "flips")) == 1
         assert await state.read(lambda conn: count(conn, "outcomes")) == 2
         running.cancel()
@@ -150,15 +156,16 @@ def test_the_recorder_holds_a_bounded_number_of_outcomes_while_the_disk_hangs(tm
 
 def test_an_outcome_that_cannot_be_stored_does_not_cost_the_flip_beside_it(tmp_path: Path) -> None:
     async def act() -> None:
-        flips: list[str] = []
-        state, recorder = await recording(tmp_path, flips)
+        followed: list[int] = []
+        state, recorder = await recording(tmp_path)
         evidence = Evidence(sight=Sight.ANSWERED, text="fine")
         poison = Outcome(verdict=Verdict.PASS, latency=math.nan, evidence=evidence)
         recorder.saw(SERVICE, CHECK, START, poison, None)
         recorder.moved(TRACK, SERVICE, flip(START))
+        recorder.also(lambda conn: followed.append(count(conn, "flips")))
         assert await recorder.flush() == 0
         assert recorder.dropped == 1
-        assert flips == ["redis"]
+        assert followed[-1:] == [1]
         assert await state.read(load_tracks) == {"redis": TRACK}
         await state.close()
 
