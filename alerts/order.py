@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from alerts.alert import Alert, Kind, Severity, from_json
 
-GROUP_MOST = 10  # alerts told in one message: as many as Discord shows
+GROUP_MOST = 40  # alerts told in one message: as many as a channel names
 _RANK = {Kind.OPEN: 0, Kind.RESOLVE: 2}  # whatever the clock did meanwhile; all other kinds come between
 
 
@@ -30,7 +30,7 @@ class Fate(StrEnum):
 class Row:
     """One message for one channel. The fields are the columns of the outbox; times are seconds since the epoch.
 
-    `at` is the alert's time in milliseconds; `sequence` orders the messages of an incident, also when the clock went
+    `at` is the alert's time in milliseconds; `sequence` orders the messages of a dedup_key, also when the clock went
     back between them. `hold` is how long it was to be held back when it was put, `waited` for how many seconds it
     has been put off since. `attempts` is counted before each: what was tried may have been accepted. `told_as` is the
     kind it was last sent as.
@@ -40,6 +40,7 @@ class Row:
     incident: str
     kind: Kind
     at: int
+    dedup_key: str
     sequence: int
     fate: Fate
     due: float
@@ -75,6 +76,7 @@ class Step:
             alert = replace(
                 alert,
                 severity=worst([alert, first]),
+                state=first.state,
                 since=min(alert.since, first.since),
                 cause=alert.cause or first.cause,
                 sentence=alert.sentence or first.sentence,
@@ -134,6 +136,24 @@ def _going_on(rows: Sequence[Row], waiting: Sequence[Row]) -> Plan:
     if kind in (Kind.UPDATE, Kind.REMINDER) and opened is not None and not heard:
         kind = Kind.OPEN  # the open was parked or given up: this is the first that people there hear of it
     return Plan(step=Step(row=left[0], kind=kind, ref=_ref(rows)), needless={Fate.OVERTAKEN: needless})
+
+
+def in_turn(steps: Sequence[Step], sent: Mapping[str, int]) -> Plan:
+    """The steps of one dedup_key: a service's outages are told one after the other.
+
+    Gives the step whose turn it is. `sent` has for each incident of the key that was told the greatest sequence of
+    what was sent. A resolve that came after the next outage's open would end that one, at a provider that knows it by
+    its key as well as for who reads it; so once that open was sent, the older incident has nothing to say any more.
+    """
+
+    def is_past(step: Step) -> bool:
+        others = [sequence for incident, sequence in sent.items() if incident != step.row.incident]
+        return step.row.sequence < max(others, default=0)
+
+    past = [step.row for step in steps if is_past(step)]
+    left = [step for step in steps if not is_past(step)]
+    first = min(left, key=lambda step: step.row.sequence, default=None)
+    return Plan(step=first, needless={Fate.OVERTAKEN: past})
 
 
 def together(steps: Sequence[Step], alone: Collection[str]) -> Sequence[Step]:

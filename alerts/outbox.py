@@ -11,19 +11,20 @@ from dataclasses import dataclass, fields, replace
 
 from alerts.alert import Alert, Kind, to_json
 from alerts.channels.base import Channel
-from alerts.order import Fate, Row, Step, joined, plan, together
+from alerts.order import Fate, Row, Step, in_turn, joined, plan, together
 
 STEPS = (
     """
     CREATE TABLE outbox (
         channel TEXT NOT NULL, incident TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL,
-        sequence INTEGER NOT NULL, fate TEXT NOT NULL, due REAL NOT NULL, hold REAL NOT NULL,
+        dedup_key TEXT NOT NULL, sequence INTEGER NOT NULL, fate TEXT NOT NULL, due REAL NOT NULL, hold REAL NOT NULL,
         attempts INTEGER NOT NULL, waited REAL NOT NULL, ended_at REAL, told_as TEXT NOT NULL,
         reason TEXT NOT NULL, said TEXT NOT NULL, ref TEXT NOT NULL, alert TEXT NOT NULL,
         PRIMARY KEY (channel, incident, kind, at)
     ) STRICT;
     CREATE INDEX outbox_waiting ON outbox (channel, incident) WHERE fate = 'waiting';
     CREATE INDEX outbox_of_incident ON outbox (incident);
+    CREATE INDEX outbox_of_key ON outbox (dedup_key);
     CREATE TABLE outbox_rests (
         channel TEXT NOT NULL PRIMARY KEY, asked_at REAL NOT NULL, asked_for REAL NOT NULL, refused_at REAL
     ) STRICT, WITHOUT ROWID;
@@ -37,6 +38,10 @@ OVER_KEPT = 7 * DAY  # what is over, and notices, stay this long
 LOST_KEPT = 90 * DAY  # and an incident whose end never came
 STRAY_KEPT = DAY  # what waits for a channel that is no longer configured
 
+WAITING = "WHERE channel = ? AND fate = 'waiting'"
+OF_WAITING_KEYS = (
+    "WHERE channel = ? AND dedup_key IN (SELECT dedup_key FROM outbox WHERE channel = ? AND fate = 'waiting')"
+)
 _COLUMNS = tuple(one.name for one in fields(Row))
 _READ = f"SELECT {', '.join(_COLUMNS)} FROM outbox"  # noqa: S608 -- names of our own fields
 _WRITE = f"INSERT OR REPLACE INTO outbox ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 -- as above
@@ -83,13 +88,12 @@ class Backlog:
 def put(conn: sqlite3.Connection, channel: str, alert: Alert, *, due: float) -> None:
     """Have `alert` told on the channel of that name, at `due` at the earliest. The same again is no second message.
 
-    An incident has one OPEN and one RESOLVE. A NOTICE is an incident of its own and has a name of its own.
+    An incident has one dedup_key, one OPEN and one RESOLVE. A NOTICE is an incident of its own, with a name and a key
+    of its own.
     """
     text, at = to_json(alert), round(alert.at * 1000)
-    ours = [
-        _row(found) for found in conn.execute(f"{_READ} WHERE channel = ? AND incident = ?", (channel, alert.incident))
-    ]
-    taken = {row.at: row.alert for row in ours if row.kind == alert.kind}
+    of_key = _rows(conn, "WHERE channel = ? AND dedup_key = ?", channel, alert.dedup_key)
+    taken = {row.at: row.alert for row in of_key if (row.incident, row.kind) == (alert.incident, alert.kind)}
     while at in taken:
         if taken[at] == text:
             return
@@ -99,7 +103,8 @@ def put(conn: sqlite3.Connection, channel: str, alert: Alert, *, due: float) -> 
         incident=alert.incident,
         kind=alert.kind,
         at=at,
-        sequence=max([at, *(row.sequence + 1 for row in ours)]),
+        dedup_key=alert.dedup_key,
+        sequence=max([at, *(row.sequence + 1 for row in of_key)]),
         fate=Fate.WAITING,
         due=due,
         hold=max(0.0, due - alert.at),
@@ -170,7 +175,7 @@ def park(conn: sqlite3.Connection, message: Message, *, now: float, reason: str,
 
 def give_up(conn: sqlite3.Connection, channel: str, *, now: float, bound: float) -> tuple[Row, ...]:
     """Try no more what has been put off for `bound` seconds in all. Gives those rows."""
-    rows = [row for row in _waiting(conn, channel) if row.waited >= bound]
+    rows = [row for row in _rows(conn, WAITING, channel) if row.waited >= bound]
     _write(conn, [replace(row, fate=Fate.GIVEN_UP, ended_at=now) for row in rows])
     return tuple(rows)
 
@@ -208,8 +213,7 @@ def backlog(conn: sqlite3.Connection, *, now: float) -> dict[str, Backlog]:
 
 def told(conn: sqlite3.Connection, incident: str) -> tuple[Row, ...]:
     """Every message about `incident` on every channel, waiting ones too, in the order they were put."""
-    found = conn.execute(f"{_READ} WHERE incident = ? ORDER BY sequence, channel", (incident,))
-    return tuple(map(_row, found))
+    return tuple(_rows(conn, "WHERE incident = ? ORDER BY sequence, channel", incident))
 
 
 def drop_strays(conn: sqlite3.Connection, channels: Collection[str], *, now: float) -> Mapping[str, tuple[int, int]]:
@@ -217,7 +221,7 @@ def drop_strays(conn: sqlite3.Connection, channels: Collection[str], *, now: flo
 
     Gives for each such channel how many messages wait still and how many were dropped now.
     """
-    strays = [_row(found) for found in conn.execute(f"{_READ} WHERE fate = 'waiting'") if found[0] not in channels]
+    strays = [row for row in _rows(conn, "WHERE fate = 'waiting'") if row.channel not in channels]
     old = [row for row in strays if row.at / 1000 < now - STRAY_KEPT]
     _end(conn, old, Fate.DROPPED, now, reason="", said="its channel is no longer configured")
     count = {row.channel: (0, 0) for row in strays}
@@ -238,20 +242,25 @@ def prune(conn: sqlite3.Connection, *, now: float) -> int:
 
 
 def _steps(conn: sqlite3.Connection, channel: Channel, now: float) -> list[Step]:
-    """What each incident has to say next on `channel`; rows that need not be told any more get their fate."""
-    found = conn.execute(
-        f"{_READ} WHERE channel = ? AND incident IN"  # noqa: S608 -- _READ is made of names of our own fields
-        " (SELECT incident FROM outbox WHERE channel = ? AND fate = 'waiting')",
-        (channel.name, channel.name),
-    )
-    by_incident: dict[str, list[Row]] = {}
-    for row in map(_row, found):
-        by_incident.setdefault(row.incident, []).append(row)
-    plans = [plan(rows, pages=channel.pages) for rows in by_incident.values()]
-    for one in plans:
-        for fate, rows in one.needless.items():
-            _write(conn, [replace(row, fate=fate, ended_at=now) for row in rows])
-    return [one.step for one in plans if one.step]
+    """What each root service's outages have to say next on `channel`; rows not to be told any more get their fate."""
+    keys: dict[str, dict[str, list[Row]]] = {}
+    for row in _rows(conn, OF_WAITING_KEYS, channel.name, channel.name):
+        keys.setdefault(row.dedup_key, {}).setdefault(row.incident, []).append(row)
+    steps = []
+    for incidents in keys.values():
+        plans = [plan(rows, pages=channel.pages) for rows in incidents.values()]
+        turn = in_turn([one.step for one in plans if one.step], _last_sent(incidents))
+        for one in (*plans, turn):
+            for fate, rows in one.needless.items():
+                _write(conn, [replace(row, fate=fate, ended_at=now) for row in rows])
+        if turn.step:
+            steps.append(turn.step)
+    return steps
+
+
+def _last_sent(incidents: Mapping[str, Sequence[Row]]) -> Mapping[str, int]:
+    sent = {name: [row.sequence for row in rows if row.fate == Fate.SENT] for name, rows in incidents.items()}
+    return {name: max(sequences) for name, sequences in sent.items() if sequences}
 
 
 def _alert(step: Step) -> Alert | None:
@@ -261,8 +270,9 @@ def _alert(step: Step) -> Alert | None:
         return None
 
 
-def _waiting(conn: sqlite3.Connection, channel: str) -> list[Row]:
-    return [_row(found) for found in conn.execute(f"{_READ} WHERE channel = ? AND fate = 'waiting'", (channel,))]
+def _rows(conn: sqlite3.Connection, where: str, *values: str) -> list[Row]:
+    """The rows that the clause `where`, one of ours, picks out."""
+    return [_row(found) for found in conn.execute(f"{_READ} {where}", values)]
 
 
 def _rest(conn: sqlite3.Connection, channel: str) -> tuple[float, float, float | None]:
