@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from backup.catalog import Catalog, Point
+from backup.catalog import Catalog, Point, read_times
 from backup.errors import BackupError
 from backup.layout import begun_at
 from backup.lease import Lease
@@ -152,6 +152,7 @@ def _row(point: Point, proof: dict[str, object], verdicts: Plan, now: datetime) 
         "id": point.id,
         "created_at": point.manifest.created_at if point.manifest else "",
         "age_seconds": _age_of(point.begun_at, now),
+        "seconds": _seconds_of(point),
         "plain_bytes": sum(one.plain_bytes for one in point.whole()),
         "stored_bytes": sum(one.stored_bytes for one in point.whole()),
         "whole": [one.label for one in point.whole()],
@@ -167,6 +168,14 @@ def _row(point: Point, proof: dict[str, object], verdicts: Plan, now: datetime) 
 def _age_of(begun: datetime, now: datetime) -> int:
     """Seconds since a run began, by the store's clock."""
     return round(max(timedelta(), now - begun).total_seconds())
+
+
+def _seconds_of(point: Point) -> float:
+    """How long its run took."""
+    if point.manifest is None:
+        return 0.0
+    began, ended = read_times(point.manifest)
+    return max(0.0, (ended - began).total_seconds())
 
 
 def _level(point: Point, proof: dict[str, object]) -> str:

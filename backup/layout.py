@@ -3,6 +3,7 @@
 What does not fit this layout is not ours and is never removed.
 """
 
+import hashlib
 import re
 import secrets
 from datetime import UTC, datetime
@@ -18,6 +19,12 @@ SOURCE = re.compile(r"[a-z0-9_][a-z0-9._-]{0,99}")
 # Below a point: these objects, and whatever lies in these folders.
 OBJECTS = (MANIFEST, PROOF, RECOVERY, RUN, DELETING)
 FOLDERS = ("postgres/", "clickhouse/")
+# A file system takes names of 255 bytes, in which the folder store writes each "%" as "%25".
+LONGEST_NAME = 255
+# What a restore names the databases that it fills, and those it leaves beside a live one.
+ASIDE = re.compile(
+    r"_(?:(?P<filled>restoring)_[0-9a-f]{6}|(?P<dated>restored|before)_\d{8}(?:_\d+)?|(?P<back>taken_back))$"
+)
 
 
 def new_point(now: datetime) -> str:
@@ -63,12 +70,29 @@ def is_ours(name: str) -> bool:
 def postgres_folder(name: str, *, sealed: bool, suffix: str = ".dump.zst") -> str:
     """The folder of one PostgreSQL artifact's pieces, relative to its point: `postgres/<name>.dump.zst[.age]`.
 
-    A database may be named with anything; all but letters, digits, "_", "-" and inner dots is percent-encoded.
+    A database may be named with anything; all but letters, digits, "_", "-" and inner dots is percent-encoded. Where
+    that is too long for a file's name, it is the name's beginning and a hash: the manifest has the whole name.
     """
-    safe = quote(name, safe="")
-    if safe.startswith("."):
-        safe = f"%2E{safe[1:]}"
-    return f"postgres/{safe}{suffix}{'.age' if sealed else ''}"
+    ending = f"{suffix}{'.age' if sealed else ''}"
+    safe = _quoted(name)
+    room = LONGEST_NAME - len(ending)
+    if len(quote(safe, safe="")) > room:
+        digest = f"~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        while len(quote(safe, safe="")) > room - len(digest):
+            name = name[:-1]
+            safe = _quoted(name)
+        safe += digest
+    return f"postgres/{safe}{ending}"
+
+
+def left_aside(name: str) -> tuple[str, str] | None:
+    """What a database is by its name, if a restore of ours gave it: what its name begins with, and "restoring",
+    "restored", "before" or "taken_back". None for any other name.
+
+    It begins with the live database's name, of which a long one was cut to make room for the ending.
+    """
+    found = ASIDE.search(name)
+    return (name[: found.start()], found["filled"] or found["dated"] or found["back"]) if found else None
 
 
 def globals_folder(*, sealed: bool) -> str:
@@ -89,3 +113,8 @@ def claim_key(source: str, lease_id: str) -> str:
 def claim_prefix(source: str) -> str:
     """What the keys of all claims on a source's lease begin with."""
     return f"{source_prefix(source)}lease.claims/"
+
+
+def _quoted(name: str) -> str:
+    safe = quote(name, safe="")
+    return f"%2E{safe[1:]}" if safe.startswith(".") else safe

@@ -201,11 +201,13 @@ class S3Params:
 class BackupsParams:
     """The restore points in our own store are as fresh as the schedule promises; `period` is its own, seconds.
 
-    `max_bytes` is what they may take up, the next one included; 0: as much as they like.
+    `max_bytes` is what they may take up, the next one included; 0: as much as they like. `engines` are those that are
+    backed up; none: whatever the store tells of.
     """
 
     period: float = 86_400.0
     max_bytes: int = 0
+    engines: tuple[str, ...] = ()
 
 
 Params = (

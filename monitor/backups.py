@@ -84,10 +84,12 @@ def with_backups(services: Iterable[Service], settings: BackupSettings | None, n
     if settings is None or any(service.name == SERVICE for service in services):
         return services
     period = period_of(trigger_of(settings.schedule.schedule, settings.schedule.hour), datetime.fromtimestamp(now, UTC))
+    addresses = {"postgres": settings.postgres.url, "clickhouse": settings.clickhouse.url}
+    engines = tuple(engine for engine, address in addresses.items() if address)
     check = Check(
         name="fresh",
         kind="backups",
-        params=BackupsParams(period=period, max_bytes=settings.schedule.max_bytes),
+        params=BackupsParams(period=period, max_bytes=settings.schedule.max_bytes, engines=engines),
         interval=LOOK,
         timeout=LOOK_TIMEOUT,
         failure_threshold=1,

@@ -3,23 +3,27 @@
 Nothing is asked of the process that makes them: a backup that is not in the store does not exist.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from backup.layout import left_aside
 
 SHRUNKEN = 0.5  # of the size before: less than that and something is missing that nobody removed on purpose
 LATE_SHARE = 0.25  # of the schedule's period: how much later than due a backup may be before it counts as late
 LATE_LEAST = 1800.0  # seconds, for schedules so short that a quarter of them is nothing
 OVERDUE_PERIODS = 2.0  # periods without a good backup, beyond which it is down, not degraded
-RECENT = 3  # good points that say which databases there are, and what a usual size is
+RECENT = 3  # good points that say what a usual size and a usual duration are
 MOST_NAMED = 5
+DAMAGED = "damaged"  # the proof of a point in which `verify` found something wrong
 
 Grade = Literal["pass", "warn", "fail"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One restore point as `python -m backup list --json` tells it. Times are seconds, sizes bytes."""
+    """One restore point as `python -m backup list --json` tells it. Times are seconds, sizes bytes; `seconds` is how
+    long its run took."""
 
     id: str
     age_seconds: float
@@ -29,6 +33,7 @@ class Row:
     failed: tuple[str, ...]
     proof: str
     problem: str
+    seconds: float = 0.0
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "Row":
@@ -42,6 +47,7 @@ class Row:
             failed=tuple(map(str, document["failed"])),
             proof=str(document["proof"]),
             problem=str(document["problem"]),
+            seconds=float(document["seconds"]),
         )
 
 
@@ -49,7 +55,7 @@ class Row:
 class Freshness:
     """What the points prove.
 
-    `sign` is fresh, none, overdue, late, failed, missing, shrunken or space; `text` is one line.
+    `sign` is fresh, none, overdue, late, failed, missing, damaged, shrunken or space; `text` is one line.
     """
 
     grade: Grade
@@ -57,49 +63,121 @@ class Freshness:
     text: str
 
 
-def judge_points(  # noqa: PLR0911 -- one return a finding, the worst first
-    rows: Sequence[Row], *, period: float, last_run_seconds: float = 0.0, max_bytes: int = 0
-) -> Freshness:
+def judge_points(rows: Sequence[Row], *, period: float, max_bytes: int = 0, engines: Collection[str] = ()) -> Freshness:
     """Given the points of our own source, newest first, says how the backups are.
 
-    `period` is the schedule's, seconds; `last_run_seconds` how long a run usually takes: a backup is dated by its start
-    and seen by its end. Each database is judged by its own newest good artifact, so that one engine that fails for days
-    is told although the other is fresh. `max_bytes` is what all of them may take up with the next one; 0: no bound.
+    `period` is the schedule's, seconds. Each engine is judged by the newest run that backed it up and each database by
+    its own newest good artifact, so that one engine that fails for days is told although the other is fresh, and a run
+    of one engine alone says nothing of the other. `engines` are those that are backed up now, where that is known: one
+    that no longer is grows old and is not missed. `max_bytes` is what all of them may take up with the next one; 0: no
+    bound.
     """
     good = [row for row in rows if row.whole and not row.problem]
     if not good:
         return Freshness(grade="fail", sign="none", text="there is no good restore point in the store")
+    judged = [engine for engine in _engines(rows) if engine in engines or not engines]
+    findings = (
+        _stale(judged, rows, good, period),
+        _incomplete(judged, rows),
+        _damaged(rows, good),
+        _shrunken(good),
+        _space(rows, max_bytes),
+    )
+    first = next((found for found in findings if found), None)
+    text = f"{len(good)} good restore points, the newest {hours(good[0].age_seconds)} old"
+    return first or Freshness(grade="pass", sign="fresh", text=text)
+
+
+def usual_seconds(good: Sequence[Row]) -> float:
+    """How long a run usually takes: the longest of the last few, since a backup is dated by its start and seen by its
+    end."""
+    return max((row.seconds for row in good[:RECENT]), default=0.0)
+
+
+def _stale(engines: Sequence[str], rows: Sequence[Row], good: Sequence[Row], period: float) -> Freshness | None:
+    """A database without a good backup, or whose newest is too old."""
     newest: dict[str, Row] = {}
     for row in good:
         for label in row.whole:
             newest.setdefault(label, row)
-    wanted = {label for row in good[:RECENT] for label in row.whole} | {
-        label for row in rows[:1] for label in row.failed
-    }
+    wanted = {label for engine in engines for label in _known(engine, rows)}
     if never := sorted(wanted - set(newest)):
         return Freshness(grade="fail", sign="failed", text=f"there is no good backup of {_names(never)}")
     ages = {label: newest[label].age_seconds for label in wanted}
-    slack = max(LATE_LEAST, LATE_SHARE * period) + last_run_seconds
+    slack = max(LATE_LEAST, LATE_SHARE * period) + usual_seconds(good)
     for grade, sign, allowed in (("fail", "overdue", OVERDUE_PERIODS * period), ("warn", "late", period)):
         if old := sorted(label for label, age in ages.items() if age > allowed + slack):
             text = f"the newest good backup of {_names(old)} is {hours(max(ages[label] for label in old))} old"
             return Freshness(grade="fail" if grade == "fail" else "warn", sign=sign, text=text)
-    if rows[0].failed:
-        return Freshness(grade="warn", sign="failed", text=f"the newest run failed for {_names(rows[0].failed)}")
-    if gone := sorted(set(good[1].whole if len(good) > 1 else ()) - set(good[0].whole)):
-        text = f"{_names(gone)}: in the backup before, not in the newest"
+    return None
+
+
+def _incomplete(engines: Sequence[str], rows: Sequence[Row]) -> Freshness | None:
+    """What the newest run of each engine failed for, or no longer has."""
+    runs = {engine: _runs(engine, rows) for engine in engines}
+    if failed := [label for engine, found in runs.items() for label in found[0].failed if _of(engine, label)]:
+        return Freshness(grade="warn", sign="failed", text=f"the newest run failed for {_names(sorted(failed))}")
+    gone = [
+        label
+        for engine, found in runs.items()
+        if len(found) > 1
+        for label in _known(engine, found[1:])
+        if label not in found[0].whole and not left_aside(label)
+    ]
+    if gone:
+        text = f"{_names(sorted(gone))}: in the backup before, not in the newest"
         return Freshness(grade="warn", sign="missing", text=text)
-    before = [row.plain_bytes or row.stored_bytes for row in good[1 : RECENT + 1]]
-    now = good[0].plain_bytes or good[0].stored_bytes
+    return None
+
+
+def _damaged(rows: Sequence[Row], good: Sequence[Row]) -> Freshness | None:
+    """A newest one that cannot be read, or of which `verify` found that it is not what was written."""
+    if rows[0].problem:
+        return Freshness(grade="warn", sign="damaged", text=f"restore point {rows[0].id}: {rows[0].problem}")
+    if good[0].proof != DAMAGED:
+        return None
+    text = f"the newest good restore point is damaged: {good[0].id} is not what was written"
+    return Freshness(grade="warn", sign="damaged", text=text)
+
+
+def _shrunken(good: Sequence[Row]) -> Freshness | None:
+    """Against those before that hold the same engines."""
+    alike = [row for row in good if _engines([row]) == _engines(good[:1])]
+    now, *before = [row.plain_bytes or row.stored_bytes for row in alike[: RECENT + 1]]
     if before and now < SHRUNKEN * min(before):
         text = f"the newest backup holds {now} bytes, the {len(before)} before it at least {min(before)}"
         return Freshness(grade="warn", sign="shrunken", text=text)
-    taken, more = sum(row.stored_bytes for row in rows), good[0].stored_bytes
-    if max_bytes and taken + more > max_bytes:
-        text = f"the next backup would bring them to about {taken + more} bytes, BACKUP_MAX_BYTES is {max_bytes}"
-        return Freshness(grade="warn", sign="space", text=text)
-    text = f"{len(good)} good restore points, the newest {hours(good[0].age_seconds)} old"
-    return Freshness(grade="pass", sign="fresh", text=text)
+    return None
+
+
+def _space(rows: Sequence[Row], max_bytes: int) -> Freshness | None:
+    taken, more = sum(row.stored_bytes for row in rows), max((row.stored_bytes for row in rows[:RECENT]), default=0)
+    if not max_bytes or taken + more <= max_bytes:
+        return None
+    text = f"the next backup would bring them to about {taken + more} bytes, BACKUP_MAX_BYTES is {max_bytes}"
+    return Freshness(grade="warn", sign="space", text=text)
+
+
+def _engines(rows: Sequence[Row]) -> list[str]:
+    return sorted({label.partition("/")[0] for row in rows for label in (*row.whole, *row.failed)})
+
+
+def _runs(engine: str, rows: Sequence[Row]) -> list[Row]:
+    """The points whose run backed this engine up, or tried to."""
+    return [row for row in rows if any(_of(engine, label) for label in (*row.whole, *row.failed))]
+
+
+def _known(engine: str, rows: Sequence[Row]) -> list[str]:
+    """What there is to back up of an engine, as its newest run knew that came as far as looking."""
+    everything = f"{engine}/database/*"
+    looked = [row for row in _runs(engine, rows) if everything not in row.failed]
+    if not looked:
+        return [everything]
+    return [label for label in (*looked[0].whole, *looked[0].failed) if _of(engine, label)]
+
+
+def _of(engine: str, label: str) -> bool:
+    return label.partition("/")[0] == engine
 
 
 def hours(seconds: float) -> str:
@@ -111,6 +189,6 @@ def hours(seconds: float) -> str:
 
 def _names(labels: Sequence[str]) -> str:
     """Labels as people read them, cut where there are many: postgres/database/litellm → litellm (postgres)."""
-    parts = [label.split("/", 2) for label in labels[:MOST_NAMED]]
+    parts = [label.replace("/database/*", "/database/all of it").split("/", 2) for label in labels[:MOST_NAMED]]
     shown = [f"{part[-1]} ({part[0]})" if len(part) > 1 else part[0] for part in parts]
     return ", ".join(shown) + (f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else "")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from backup.clickhouse.client import Server
 from backup.errors import SourceError
+from backup.layout import left_aside
 
 SYSTEM = frozenset({"system", "INFORMATION_SCHEMA", "information_schema"})
 # Databases of these engines are a window on data that lives elsewhere.
@@ -123,6 +124,13 @@ def choose(server: Server, wanted: Collection[str]) -> tuple[list[str], list[str
         if there[name] in ELSEWHERE
     ]
     chosen = [name for name in chosen if there[name] not in ELSEWHERE]
+    aside = [name for name in chosen if name not in wanted and (left_aside(name) or ("",))[0] in there]
+    notes += [
+        f'ClickHouse database "{name}" is not backed up: a restore keeps it beside the live one; drop it when all is '
+        "well, or name it in BACKUP_CLICKHOUSE_DATABASES"
+        for name in aside
+    ]
+    chosen = [name for name in chosen if name not in aside]
     if not chosen and not missing:
         raise SourceError("ClickHouse has no database to back up", "unset CLICKHOUSE_URL if that is meant")
     return chosen, missing, notes

@@ -195,13 +195,6 @@ class Restorer:
             error.remedy += f'; drop the database "{target}", which is half restored'
 
 
-def choose_target(server: Server, database: str, stamp: str) -> str:
-    """The name to restore a database under: its own where that is free or empty, else beside it with the date."""
-    if database not in databases(server) or not tables(server, database):
-        return database
-    return f"{database}__restored_{stamp}"
-
-
 def refuse_full(server: Server, target: str) -> bool:
     """Gives whether `target` is free (it will be made), False when it is there and empty. Raises TargetError."""
     if target not in databases(server):

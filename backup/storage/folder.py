@@ -171,6 +171,8 @@ class FolderStorage:
             return StoreFullError(what, "free space there, or point BACKUP_DIR at a larger disk")
         if error.errno in DENIED:
             return StoreDeniedError(what, "let this process's user write there, or change BACKUP_DIR")
+        if error.errno == errno.ENAMETOOLONG:
+            return StoreError(what, "that file system takes shorter names than most: point BACKUP_DIR at another")
         remedy = "check that the disk is mounted and well"
         return StoreError(what, remedy, transient=error.errno in PASSING)
 

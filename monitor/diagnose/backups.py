@@ -38,6 +38,15 @@ BACKUPS: tuple[Rule, ...] = (
         "being missed after the next run.",
     ),
     Rule(
+        cause=Cause.INCOMPLETE,
+        precise=True,
+        signs=("damaged",),
+        proof="the newest restore point cannot be read, or `verify` found that it is not what was written",
+        says="The newest restore point is damaged.",
+        remedy="Take a new one now: python -m backup run. See what is damaged (python -m backup verify latest), and "
+        "who else writes to or removes from the bucket: a lifecycle rule, a sync, a failing disk.",
+    ),
+    Rule(
         cause=Cause.SHRUNKEN,
         signs=("shrunken",),
         proof="the newest restore point holds less than half of what those before it held",

@@ -38,7 +38,7 @@ async def probe(params: BackupsParams, *, timeout: float, context: ProbeContext)
         rows = [Row.read(row) for row in json.loads(out)["points"]]
     except (ValueError, KeyError, TypeError) as error:
         return _unseen(f"the list of restore points cannot be read: {type(error).__name__}", latency)
-    found = judge_points(rows, period=params.period, max_bytes=params.max_bytes)
+    found = judge_points(rows, period=params.period, max_bytes=params.max_bytes, engines=params.engines)
     return Outcome(
         verdict=Verdict(found.grade),
         latency=latency,

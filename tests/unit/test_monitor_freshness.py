@@ -6,9 +6,18 @@ from monitor.freshness import Freshness, Row, judge_points
 
 DAY, HOUR = 86_400.0, 3_600.0
 A, B, C = "postgres/database/litellm", "postgres/database/langfuse", "clickhouse/database/default"
+ALL = "clickhouse/database/*"
 
 
-def row(age: float, *whole: str, failed: tuple[str, ...] = (), size: int = 1000, problem: str = "") -> Row:
+def row(
+    age: float,
+    *whole: str,
+    failed: tuple[str, ...] = (),
+    size: int = 1000,
+    problem: str = "",
+    proof: str = "written",
+    seconds: float = 60.0,
+) -> Row:
     return Row(
         id=f"p{age:.0f}",
         age_seconds=age,
@@ -16,8 +25,9 @@ def row(age: float, *whole: str, failed: tuple[str, ...] = (), size: int = 1000,
         plain_bytes=size,
         whole=whole,
         failed=failed,
-        proof="written",
+        proof=proof,
         problem=problem,
+        seconds=seconds,
     )
 
 
@@ -39,6 +49,17 @@ def judged(*rows: Row) -> Freshness:
         ([row(HOUR, A, failed=(C,)), row(90 * HOUR, A, C)], "fail", "overdue", "default (clickhouse)"),
         ([row(HOUR, A, failed=(C,)), row(25 * HOUR, A, failed=(C,))], "fail", "failed", "no good backup of default"),
         ([row(HOUR, A), row(25 * HOUR, A, B)], "warn", "missing", "langfuse (postgres)"),
+        # an engine that could not be asked at all, and its databases as they were known
+        ([row(HOUR, A, failed=(ALL,)), row(25 * HOUR, A, C)], "warn", "failed", "all of it (clickhouse)"),
+        ([row(HOUR, A, failed=(ALL,)), row(90 * HOUR, A, C)], "fail", "overdue", "default (clickhouse)"),
+        ([row(HOUR, A, failed=(ALL,))], "fail", "failed", "no good backup of all of it (clickhouse)"),
+        # a run of one engine alone, by hand, says nothing of the other
+        ([row(HOUR, A, size=10), row(5 * HOUR, A, C)], "pass", "fresh", ""),
+        ([row(HOUR, A, size=10), row(40 * HOUR, A, C)], "warn", "late", "default (clickhouse)"),
+        # what a restore left aside, and a point of before it was left out
+        ([row(HOUR, A), row(25 * HOUR, A, f"{A}_before_20261121")], "pass", "fresh", ""),
+        ([row(HOUR, A, problem="its manifest cannot be read"), row(25 * HOUR, A)], "warn", "damaged", "p3600"),
+        ([row(HOUR, A, proof="damaged"), row(25 * HOUR, A)], "warn", "damaged", "not what was written"),
         ([row(HOUR, A, size=400), row(25 * HOUR, A, size=1000)], "warn", "shrunken", "400 bytes"),
         ([row(HOUR, A, size=600), row(25 * HOUR, A, size=1000)], "pass", "fresh", ""),
     ],
@@ -57,9 +78,14 @@ def test_a_database_that_was_removed_on_purpose_is_missed_once_and_then_forgotte
 
 
 def test_a_run_that_takes_long_is_not_late() -> None:
-    rows = [row(36 * HOUR, A)]
-    assert judge_points(rows, period=DAY).sign == "late"
-    assert judge_points(rows, period=DAY, last_run_seconds=8 * HOUR).sign == "fresh"
+    assert judged(row(36 * HOUR, A)).sign == "late"
+    assert judged(row(36 * HOUR, A), row(60 * HOUR, A, seconds=8 * HOUR)).sign == "fresh"
+
+
+def test_an_engine_that_is_no_longer_backed_up_is_not_missed_for_ever() -> None:
+    rows = [row(HOUR, A), row(300 * HOUR, A, C)]
+    assert judge_points(rows, period=DAY, engines=("postgres",)).sign == "fresh"
+    assert judge_points(rows, period=DAY, engines=("postgres", "clickhouse")).sign == "overdue"
 
 
 def test_the_next_backup_must_fit() -> None:

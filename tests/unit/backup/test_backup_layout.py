@@ -13,6 +13,7 @@ from backup.layout import (
     is_ours,
     is_point,
     lease_key,
+    left_aside,
     new_point,
     point_prefix,
     postgres_folder,
@@ -63,6 +64,32 @@ def test_any_databases_name_makes_a_safe_folder(name: str, sealed: bool) -> None
     folder = postgres_folder(name, sealed=sealed)
     assert re.fullmatch(r"postgres/[A-Za-z0-9_~%-][A-Za-z0-9_.~%-]*\.dump\.zst(\.age)?", folder)
     assert folder != postgres_folder(name + "x", sealed=sealed)
+
+
+@pytest.mark.parametrize("name", ["ü" * 31, "日本" * 10, "\n" * 63, '"' * 63, ".." * 31, "a/" * 100, "%" * 63])
+def test_a_long_name_fits_a_file_system(name: str) -> None:
+    """The folder store writes each "%" of a key as "%25", and no file's name has more than 255 bytes."""
+    folders = {postgres_folder(name[:length], sealed=True) for length in (len(name), len(name) - 1)}
+    assert len(folders) == 2
+    for folder in folders:
+        assert len(folder.removeprefix("postgres/").replace("%", "%25")) <= 255
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("litellm_restoring_0a1b2c", ("litellm", "restoring")),
+        ("litellm_restored_20261121", ("litellm", "restored")),
+        ("my db_before_20261121_2", ("my db", "before")),
+        ("litellm_taken_back", ("litellm", "taken_back")),
+        ("litellm", None),
+        ("orders_before_2026", None),
+        ("litellm_restoring_0A1B2C", None),
+        ("restored_20261121_live", None),
+    ],
+)
+def test_what_a_restore_names(name: str, what: tuple[str, str] | None) -> None:
+    assert left_aside(name) == what
 
 
 def test_names_people_give() -> None:

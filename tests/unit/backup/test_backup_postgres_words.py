@@ -9,6 +9,8 @@ from backup.errors import SettingsError, SourceError
 from backup.postgres.clients import Client, choose, companion
 from backup.postgres.explain import GENERAL, dump_failed, explained, remedy_for
 from backup.postgres.login import Login, password_file
+from backup.postgres.server import is_aside
+from backup.postgres.target import Mark
 from config.secret import Secret
 
 
@@ -111,3 +113,24 @@ def test_the_password_file_is_ours_alone_and_escaped() -> None:
         assert not os.get_inheritable(descriptor)
     with password_file(None) as descriptor:
         assert descriptor is None
+
+
+def test_what_a_restore_left_aside() -> None:
+    """Left out is what certainly is ours, stands beside a live database, and is used by nobody."""
+    mark = Mark(point="p", database="app", sha256="", state="restored", pid=0, since="").text()
+    there = {"app", "app_restored_20261121", "app_before_20261121", "gone_before_20261121", "app_restoring_0a1b2c"}
+    long = "x" * 47
+    there |= {long + "abcdefg", f"{long}_before_20261121"}
+
+    def aside(name: str, comment: str = "", *used: str) -> bool:
+        return is_aside(name, comment, there, set(used))
+
+    assert aside("app_restored_20261121", mark)
+    assert aside("app_before_20261121", "any comment")
+    assert aside("app_restoring_0a1b2c", mark, "app_restoring_0a1b2c")
+    assert aside(f"{long}_before_20261121")  # 63 bytes: the name it begins with was cut
+    assert not aside("app_restored_20261121", "made by hand")
+    assert not aside("app_restored_20261121", mark, "app_restored_20261121")
+    assert not aside("app_before_20261121", "", "app_before_20261121")
+    assert not aside("gone_before_20261121")  # there is no live one: it may be the only copy
+    assert not aside("app", mark)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backup.clickhouse.client import Server
+from backup.clickhouse.look import choose
 from backup.clickhouse.sql import name
 from backup.errors import ArchiveError, TargetError
 from backup.manifest import Manifest, dump, load
@@ -84,7 +85,7 @@ def few(run: Callable[[str], None], database: str) -> None:
         run(f"INSERT INTO {name(database, table)} SELECT number, '{table}' FROM numbers(50)")
 
 
-def contents(server: Server, database: str) -> dict[str, Any]:
+def contents(server: Server, database: str) -> dict[tuple[str, str], Any]:
     """A digest of every row of every table and view, whatever their order; AggregateFunction's states too."""
     found = server.rows("SELECT name, engine FROM system.tables WHERE database = {d:String}", {"d": database})
     digests = {}
@@ -162,6 +163,15 @@ def test_one_table_comes_back_under_another_database(lab: Any, database: str) ->
     assert [key[0] for key in contents(lab.server, aside)] == ["names"]
     with pytest.raises(TargetError, match="has no table nosuch"):
         lab.restorer().database(artifact, lab.prefix, f"{aside} 2", only=["nosuch"])
+
+
+def test_what_a_restore_left_aside_is_left_out(lab: Any, database: str) -> None:
+    aside = f"{database}_restored_20261121"
+    lab.run(f"CREATE DATABASE {name(aside)}")
+    chosen, _, notes = choose(lab.server, ())
+    assert (database in chosen, aside in chosen) == (True, False)
+    assert any(aside in note for note in notes)
+    assert choose(lab.server, (aside,))[0] == [aside]
 
 
 def test_a_target_with_tables_is_refused(lab: Any, database: str) -> None:

@@ -18,8 +18,11 @@ from psycopg import sql
 from backup import manifest
 from backup.errors import ArchiveError, BackupError, KeyMissingError, SettingsError, StoppedError, TargetError
 from backup.manifest import MANIFEST
+from backup.postgres.login import Login
+from backup.postgres.server import survey
 from backup.postgres.target import Mark
 from backup.seal import keygen
+from config.secret import Secret
 
 
 def words(server: Any, database: str, helpers: Any) -> int:
@@ -78,6 +81,13 @@ def test_a_live_database_is_not_touched(bench: Any, second: Any, database: str, 
     assert bench.restore(second, yes=False) == 0
     assert ours(second, database, helpers) == [database, aside, f"{aside}_2"]
     assert words(second, f"{aside}_2", helpers) == 200
+    # A backup leaves aside what lies aside, unless it is in use or asked for.
+    login = Login.read(Secret(helpers.url_of(second)), "TEST_URL")
+    with second.connect(aside):
+        found = survey(login, ())
+    assert (aside in found.databases, f"{aside}_2" in found.databases) == (True, False)
+    assert any(f"{aside}_2" in note and "BACKUP_DATABASES" in note for note in found.notes)
+    assert survey(login, [aside]).databases == (aside,)
 
 
 def test_another_name(bench: Any, second: Any, database: str, helpers: Any) -> None:
