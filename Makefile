@@ -72,8 +72,8 @@ lock:
 	@tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT && $(PYTHON) -m venv "$$tool" && \
 	  "$$tool/bin/python" -m pip install --quiet --disable-pip-version-check uv && cd requirements && \
 	  PATH="$$tool/bin:$$PATH" && set -ex && \
-	  $(COMPILE) ../pyproject.toml -o run.txt && \
-	  $(COMPILE) ../pyproject.toml --group ../pyproject.toml:dev --group ../pyproject.toml:demo -o dev.txt && \
+	  $(COMPILE) ../pyproject.toml --extra apprise -o run.txt && \
+	  $(COMPILE) ../pyproject.toml --extra apprise --group ../pyproject.toml:dev --group ../pyproject.toml:demo -o dev.txt && \
 	  $(COMPILE) --group ../pyproject.toml:build -o build.txt && \
 	  $(COMPILE) --group ../pyproject.toml:clickhouse -o clickhouse.txt && \
 	  $(COMPILE) --group ../pyproject.toml:litellm -o litellm.txt
