@@ -3,12 +3,14 @@
 The shape is documented in docs/reference/api.md; names there are a promise.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from monitor.board import WORST_FIRST, BackupStatus, Board, CheckStatus, ServiceStatus
+from monitor.incidents import BLIND, Incident
 from monitor.judge import State
+from monitor.routing import Silence
 
 
 def status_document(board: Board) -> dict[str, Any]:
@@ -35,6 +37,55 @@ def _backup(status: BackupStatus | None) -> dict[str, Any] | None:
         "progress": status.progress if status.running else None,
         "last_success_at": rfc3339(status.last_success_at) if status.last_success_at else None,
         "last": last or None,
+    }
+
+
+def incident_document(incident: Incident, titles: Mapping[str, str]) -> dict[str, Any]:
+    """Gives one incident; `titles` are the names for people of the services that are watched."""
+    return {
+        "id": incident.id,
+        "service": incident.root,
+        "title": title_of(incident.root, titles),
+        "state": incident.state,
+        "worst": incident.worst,
+        "since": rfc3339(incident.since),
+        "opened_at": rfc3339(incident.opened_at),
+        "resolved_at": rfc3339(incident.resolved_at) if incident.resolved_at is not None else None,
+        "cause": incident.cause.value if incident.cause else None,
+        "sentence": incident.sentence or None,
+        "evidence": incident.evidence or None,
+        "remedy": incident.remedy or None,
+        "affected": list(incident.affected),
+        "failed_checks": incident.failed_checks,
+        "downs": incident.downs,
+        "flapping": incident.flapping,
+        "acknowledged_at": rfc3339(incident.acknowledged_at) if incident.acknowledged_at is not None else None,
+        "acknowledged_by": incident.acknowledged_by or None,
+        "reminders": incident.reminders,
+        "timeline": [
+            {"at": rfc3339(entry.at), "what": entry.what.value, "text": entry.text} for entry in incident.timeline
+        ],
+    }
+
+
+def title_of(root: str, titles: Mapping[str, str]) -> str:
+    """Gives what people call the root of an incident; one that is no longer watched has its name alone."""
+    return "Watchkeeper itself" if root == BLIND else titles.get(root, root)
+
+
+def silence_document(silence: Silence, now: float) -> dict[str, Any]:
+    """Gives one silence, and whether it holds `now` (epoch seconds)."""
+    return {
+        "id": silence.id,
+        "service": silence.service,
+        "why": silence.why,
+        "by": silence.by,
+        "active": silence.active(now),
+        "since": rfc3339(silence.since),
+        "until": rfc3339(silence.until) if silence.until is not None else None,
+        "cron": silence.cron or None,
+        "duration_seconds": silence.duration or None,
+        "maintenance": silence.maintenance,
     }
 
 

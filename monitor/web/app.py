@@ -20,6 +20,7 @@ from monitor.metrics import Collector, render
 from monitor.spans import Bar
 from monitor.web.api import status_document
 from monitor.web.guard import Guard, Manners
+from monitor.web.incidents import SHOWN_FOR, IncidentDesk, IncidentRoutes
 from monitor.web.page import CONTENT_SECURITY_POLICY, PageSnapshot, draw
 from monitor.web.renders import Draw, Renders
 from monitor.web.server import BindError, bind, serve
@@ -32,6 +33,7 @@ Healthy = Callable[[], tuple[bool, Mapping[str, str]]]
 CheckNow = Callable[[], Awaitable[object]]
 BackupNow = Callable[[], bool]
 Bars = Callable[[], Awaitable[Mapping[str, Sequence[Bar]]]]
+Desk = Callable[[], IncidentDesk | None]
 
 ROUND_GAP = 5.0  # seconds from the end of a round that was asked for to the start of the next
 
@@ -43,6 +45,7 @@ def build_app(
     check_now: CheckNow,
     bars: Bars | None = None,
     backup_now: BackupNow | None = None,
+    incidents: Desk = lambda: None,
     api_token: Secret | None = None,
     metrics_token: Secret | None = None,
     wall: Callable[[], float] = time.time,
@@ -51,10 +54,13 @@ def build_app(
 
     `healthy` says whether the daemon itself is well, and why; it must not block. `check_now` makes one round and is
     never called twice at once. `bars` gives the last 24 hours of each service by name. `backup_now` has a backup run
-    made and says whether it will be. `api_token` guards /api, /check and /backup (which is off without one),
-    `metrics_token` guards /metrics; the page and /healthz are open. `wall` is the time, epoch seconds.
+    made and says whether it will be. `incidents` gives who keeps the incidents and silences, None while the state is
+    not open. `api_token` guards /api, /check and /backup; without one /backup is off, and silences and
+    acknowledgements are taken from this machine alone. `metrics_token` guards /metrics; the page and /healthz are
+    open. `wall` is the time, epoch seconds.
     """
     site = _Site(board, healthy, check_now, bars, wall)
+    site.desk = incidents
     site.backup_now = backup_now if api_token else None
     api, scrape = Guard(api_token), Guard(metrics_token)
     return Starlette(
@@ -64,6 +70,7 @@ def build_app(
             Route("/health", site.health),
             Route("/metrics", scrape.around(site.metrics)),
             Route("/api/v1/status", api.around(site.status)),
+            *IncidentRoutes(board, incidents, api, wall=wall).routes(),
             Route("/check", api.around(site.check), methods=["GET", "POST"]),
             Route("/backup", api.around(site.backup), methods=["POST"]),
         ],
@@ -85,6 +92,7 @@ class _Site:
         self._collector = Collector(board)
         self._rounds = _Rounds(check_now)
         self.backup_now: BackupNow | None = None
+        self.desk: Desk = lambda: None
         self._metrics, self._status, self._page = Renders(), Renders(), Renders()
 
     async def health(self, _: Request) -> Response:
@@ -136,7 +144,12 @@ class _Site:
     async def page(self, request: Request) -> Response:
         async def take() -> Draw:
             history = await self._bars() if self._bars else {}
-            snapshot = PageSnapshot.take(self._board, self._health(), history, self._wall())
+            desk, now = self.desk(), self._wall()
+            incidents = await desk.incidents(since=now - SHOWN_FOR) if desk else ()
+            silences = await desk.silences() if desk else ()
+            snapshot = PageSnapshot.take(
+                self._board, self._health(), history, now, incidents=incidents, silences=silences
+            )
             return lambda: (draw(snapshot), "text/html; charset=utf-8")
 
         answer = await self._page.answer(request, "", take)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hmac
+import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
@@ -15,7 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.secret import Secret
 
-BODY_LIMIT = 65_536  # bytes; no route reads a body
+BODY_LIMIT = 65_536  # bytes
+
+# Who sends one of these speaks for another.
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -25,6 +29,11 @@ class Guard:
 
     def __init__(self, token: Secret | None) -> None:
         self._token = token.reveal().encode() if token else b""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a token is asked for at all."""
+        return bool(self._token)
 
     def around(self, endpoint: Endpoint) -> Endpoint:
         """Gives `endpoint` behind this guard; with no token set, `endpoint` itself."""
@@ -39,6 +48,17 @@ class Guard:
             return await endpoint(request)
 
         return guarded
+
+
+def is_near(request: Request) -> bool:
+    """Whether it comes from this machine itself, and through no proxy that says so."""
+    if request.client is None or any(name in request.headers for name in FORWARDED):
+        return False
+    try:
+        address = ipaddress.ip_address(request.client.host)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _credentials(header: str) -> bytes:

@@ -5,7 +5,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +16,14 @@ from config.causes import Cause
 from config.services import Service
 from monitor.board import Board, ServiceStatus
 from monitor.diagnose.base import Diagnosis
+from monitor.incidents import Incident
 from monitor.judge import State, Track
+from monitor.routing import Silence
 from monitor.spans import Bar
 from monitor.web.api import rfc3339
+from monitor.web.incident_card import incident_card, silence_in_words
+from monitor.web.times import DAY, HOUR, clock, moment, span
 
-DAY = 86_400
-HOUR = 3_600
 FOLD_FROM = 60  # services that are up, from which on they are folded away
 NAMED = 4  # services of one state that the headline names, beyond which it counts them
 FACTS = 6  # facts shown of one service
@@ -61,20 +62,29 @@ class PageSnapshot:
     now: float
     notices: tuple[str, ...]
     rows: tuple[Row, ...]
+    incidents: tuple[Incident, ...]
 
     @classmethod
     def take(
-        cls, board: Board, health: tuple[bool, Mapping[str, str]], history: Mapping[str, Sequence[Bar]], now: float
+        cls,
+        board: Board,
+        health: tuple[bool, Mapping[str, str]],
+        history: Mapping[str, Sequence[Bar]],
+        now: float,
+        *,
+        incidents: Sequence[Incident] = (),
+        silences: Sequence[Silence] = (),
     ) -> "PageSnapshot":
-        """Copies what the page needs. Call it on the event loop."""
+        """Copies what the page needs: the open `incidents` and those that ended lately. Call it on the event loop."""
         well, why = health
         notices = [] if well else [f"Watchkeeper itself is not well: {text}" for text in why.values()]
         if board.state_problem:
             notices.append(board.state_problem)
         if board.standby:
             notices.append("This daemon stands by: another one holds the state folder and does the watching.")
+        notices += [silence_in_words(silence) for silence in silences if silence.active(now)]
         rows = tuple(_row(status, history.get(name, ())) for name, status in board.services.items())
-        return cls(board.instance, board.version, board.started_at, now, tuple(notices), rows)
+        return cls(board.instance, board.version, board.started_at, now, tuple(notices), rows, tuple(incidents))
 
 
 def _row(status: ServiceStatus, bars: Sequence[Bar]) -> Row:
@@ -95,6 +105,7 @@ def _row(status: ServiceStatus, bars: Sequence[Bar]) -> Row:
 def draw(snapshot: PageSnapshot) -> bytes:
     """Gives the page as UTF-8."""
     states = {row.service.name: row for row in snapshot.rows}
+    titles = {name: row.service.title for name, row in states.items()}
     groups = []
     for word in WORDS:
         rows = [row for row in snapshot.rows if _word(row) == word]
@@ -109,6 +120,8 @@ def draw(snapshot: PageSnapshot) -> bytes:
         headline=headline([(row.service.title, _word(row)) for row in snapshot.rows]),
         newest=max((row.ran_at for row in snapshot.rows if row.ran_at is not None), default=None),
         groups=groups,
+        open=[incident_card(one, titles, snapshot.now) for one in snapshot.incidents if one.resolved_at is None],
+        over=[incident_card(one, titles, snapshot.now) for one in snapshot.incidents if one.resolved_at is not None],
         snapshot=snapshot,
     )
     return text.encode("utf-8", "replace")  # a watched server's words may hold what UTF-8 cannot
@@ -236,28 +249,6 @@ def _day_in_words(bars: Sequence[Bar]) -> str:
     parts = [f"{span(seconds)} {word}" for word, seconds in shares.most_common() if seconds]
     blank = DAY - sum(shares.values()) - HOUR  # the newest bar is not over yet
     return ", ".join(parts + ([f"no data for {span(blank)}"] if blank > 0 else []))
-
-
-def span(seconds: float) -> str:
-    """Gives a length of time as people say it: "40 s", "5 min", "3 h 20 min", "4 d 2 h"."""
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < HOUR:
-        return f"{whole // 60} min"
-    large, small, names = (HOUR, 60, ("h", "min")) if whole < 2 * DAY else (DAY, HOUR, ("d", "h"))
-    rest = whole % large // small
-    return f"{whole // large} {names[0]}" + (f" {rest} {names[1]}" if rest else "")
-
-
-def clock(at: float) -> str:
-    """Gives the hour and minute in UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M")
-
-
-def moment(at: float) -> str:
-    """Gives the day and the time in UTC, to the second."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _milliseconds(seconds: float) -> str:

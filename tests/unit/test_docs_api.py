@@ -16,10 +16,12 @@ from config.services import Check, Service
 from monitor.backups import Run, replace_run
 from monitor.board import BackupStatus, Board, CheckStatus, ServiceStatus
 from monitor.diagnose.base import Diagnosis
+from monitor.incidents import BLIND, Entry, Happening, Incident
 from monitor.judge import State, Track
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
-from monitor.web.api import status_document
+from monitor.web.api import incident_document, silence_document, status_document
 from monitor.web.app import build_app
+from monitor.web.incidents import read_silence
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 NOW = 1_700_000_000.0
@@ -95,6 +97,43 @@ def test_every_key_of_the_backup_runs_is_told() -> None:
     text = sections()["The daemon's backup runs"]
     assert {cells[0].strip("`") for cells in rows(text)} == set(backup)
     assert named(text) >= set(backup["last"])
+
+
+def incident() -> Incident:
+    """An incident of which nothing is left out."""
+    return Incident(
+        id="20231114T221320Z-x",
+        root="x",
+        state="down",
+        worst="down",
+        since=NOW,
+        opened_at=NOW,
+        cause=Cause.REFUSED,
+        timeline=(Entry(at=NOW, what=Happening.OPENED, text="X is down"),),
+    )
+
+
+def keys_of(heading: str) -> set[str]:
+    """The keys that the table under a heading tells."""
+    return {key for cells in rows(sections()[heading]) for key in re.findall(r"`(\w+)`", cells[0])}
+
+
+def test_every_key_of_an_incident_is_told_and_every_word_of_its_timeline() -> None:
+    document = incident_document(incident(), {"x": "X"})
+    assert keys_of("An incident") == set(document)
+    assert named(sections()["An incident"]) >= {happening.value for happening in Happening} | {BLIND}
+    assert named(sections()["An incident"]) >= set(document["timeline"][0])
+    block = re.search(r"```json\n(.*?)```", sections()["GET /api/v1/incidents"], flags=re.DOTALL)
+    assert block
+    assert list(json.loads(block[1])["incidents"][0]) == list(document)
+
+
+def test_every_key_of_a_silence_is_told_and_the_example_is_taken() -> None:
+    asked = re.search(r"-d '(.*)'", sections()["POST /api/v1/silences"])
+    assert asked
+    silence = read_silence(json.loads(asked[1]), services={"langfuse-web": None}, now=NOW)
+    assert keys_of("A silence") == set(silence_document(silence, NOW))
+    assert keys_of("A new silence") == {"service", "for", "why", "by", "cron", "maintenance"}
 
 
 def test_the_words_of_states_verdicts_and_kinds_are_told() -> None:
