@@ -38,7 +38,8 @@ class Incident:
     """One outage. Times are seconds since the epoch.
 
     `id` is unique for ever ("20261121T031502Z-postgres"). `root` is the service it is about, or BLIND for our own
-    blindness. `state` is what the root is now (down, degraded, blind, up), `worst` the worst it was. `since` is when
+    blindness. `state` is what the root is now (down, degraded, blind, up; paused or gone when it was closed because
+    nobody looks at it any more), `worst` the worst it was. `since` is when
     the outage began, `opened_at` when it was opened, `resolved_at` when it was over, None while it is open. The texts
     are those of the newest trouble. `affected` are the services it takes down with it, now or at its end. `downs`
     counts how often the root went down within it; `flapping` holds it open until the root stays up. `acknowledged_by`
@@ -81,7 +82,7 @@ class Seen:
     pass after it was last well; None while it is well. `answered_at` is the oldest, over its checks whose miss means
     down, of when the newest run began that was answered (passed or warned); `passed_at` the same over all its checks,
     of clean passes. None: one of them did not since the daemon's start. The texts are those of the check that decided
-    the state. `failed_runs` counts failed runs of its checks since it was last well.
+    the state. `failed_runs` counts failed runs of its checks in the newest row of trouble, the present or the last.
     """
 
     state: State
@@ -124,8 +125,10 @@ class Case:
     `began` is when the outage began, `opened` when the incident was opened, `spoken` when it was last told of for
     itself: opened, worse or reminded. `told_state` is the state that was last announced; the incident's own may be
     ahead of it while a parent is to blame. `well_since` is when a flapping root was last seen to come up. `counted` is
-    the root's `failed_runs` when they were last added to the incident's. `named` are the services that messages
-    named, `spread_at` when one that was not was first seen to go down with it.
+    the root's `failed_runs` when they were last added to the incident's. `hit` are the services that went down with
+    it, `named` those that messages named, `spread_at` when one that was not was first seen to go down with it.
+    `covered` says that a parent is in trouble as bad, `freed` when that was last over. `muted`: a silence kept it from
+    being told.
     """
 
     incident: Incident
@@ -136,8 +139,12 @@ class Case:
     well_since: float | None = None
     counted: int = 0
     counted_at: float = 0.0
+    hit: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     spread_at: float | None = None
+    covered: bool = False
+    freed: float | None = None
+    muted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

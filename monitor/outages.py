@@ -1,9 +1,36 @@
-"""What is known of every service + the dependency graph + now → incidents that open, change and resolve. Pure."""
+"""What is known of every service + the dependency graph + now → incidents that open, change and resolve. Pure.
+
+Nothing here waits for an event: `step` compares the book with what is seen and puts right what differs, so that a call
+left out, a restart or a lost message costs time and never an incident.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
+from alerts.texts import duration, listed
+from monitor.blame import TROUBLE, View, badness
 from monitor.dependencies import Graph
-from monitor.incidents import Blindness, Book, Said, Seen
+from monitor.incidents import BLIND, Blindness, Book, Case, Entry, Happening, Held, Incident, Said, Seen
+from monitor.judge import State
+
+# From a parent's failure to its confirmation: an interval of 60 s, two confirm probes 10 s apart, 5 s for the last.
+# Beyond that the parent is not the reason, or nobody can know.
+HOLD_MOST = 90.0
+AFTERMATH = 120.0  # seconds for which dependents may still fail after the root is back: they reconnect with back-off
+SPREAD_AFTER = 20.0  # seconds within which newly hit services are gathered into one update
+FLAP_COUNT = 3
+FLAP_WINDOW = 1_800.0
+SETTLE = 600.0  # seconds without a break for which a flapping service is up before it is believed
+BLIND_AFTER = 120.0
+BLIND_REST = 30.0  # after blindness: long enough for a second look at whatever was in doubt when it began
+STORM_WINDOW = 60.0
+COUNT_EVERY = 60.0  # failed runs are added to the incident this often: each time would be a write each time
+CLOCK_STEP = 5.0  # seconds by which the wall clock must move against the other to have been stepped
+TIMELINE_MOST = 100
+IDS_KEPT = 200
+NAMED_MOST = 12
 
 
 def step(
@@ -22,9 +49,405 @@ def step(
     gives the very same book. `now` is monotonic seconds and decides; `wall` is epoch seconds and is only recorded.
     `round_over`: everything was looked at once since the start; nothing is opened before.
     """
-    raise NotImplementedError
+    turn = _Turn(book, graph, seen, now, wall, round_over=round_over, blind=blind)
+    return turn.play(), tuple(turn.said)
 
 
 def acknowledge(book: Book, root: str, *, by: str, wall: float) -> tuple[Book, Said | None]:
     """Notes that `by` knows of the incident of `root`: no more reminders. None when there is none that is open."""
-    raise NotImplementedError
+    case = book.cases.get(root)
+    if case is None:
+        return book, None
+    text = f"Acknowledged by {by}; no more reminders."
+    incident = with_entry(case.incident, Happening.ACKNOWLEDGED, text, wall)
+    incident = replace(incident, acknowledged_at=wall, acknowledged_by=by)
+    moved = replace(book, cases={**book.cases, root: replace(case, incident=incident)})
+    return moved, Said(what=Happening.ACKNOWLEDGED, incident=incident, text=text)
+
+
+def with_entry(incident: Incident, what: Happening, text: str, wall: float) -> Incident:
+    """The incident with one more line in its timeline, of which the first and the newest lines are kept."""
+    lines = (*incident.timeline, Entry(at=wall, what=what, text=text))
+    if len(lines) > TIMELINE_MOST:
+        lines = (lines[0], *lines[-(TIMELINE_MOST - 1) :])
+    return replace(incident, timeline=lines)
+
+
+class _Turn:
+    """One step under way: copies of the book's parts, changed in place."""
+
+    def __init__(
+        self,
+        book: Book,
+        graph: Graph,
+        seen: Mapping[str, Seen],
+        now: float,
+        wall: float,
+        *,
+        round_over: bool,
+        blind: Blindness | None,
+    ) -> None:
+        self.book = book
+        self.graph = graph
+        self.seen = seen
+        self.now = now
+        self.wall = wall
+        self.blind = blind
+        self.round_over = book.round_over or round_over
+        self.said: list[Said] = []
+        self.cases = dict(book.cases)
+        self.held = dict(book.held)
+        self.downs = book.downs
+        self.openings = book.openings
+        self.ids = book.ids
+        self.sighted = now if book.blind and blind is None else book.sighted
+        self.ahead = wall - now if book.ahead is None else book.ahead
+        self.view = View(graph=graph, seen=seen, cases=self.cases, held=self.held)
+        rested = self.sighted is None or now - self.sighted >= BLIND_REST
+        self.may_open = self.round_over and blind is None and rested
+
+    def play(self) -> Book:
+        """Everything, in order: what is open first, so that what recovered no longer excuses anybody."""
+        self._follow_clock()
+        self._look_at_ourselves()
+        for root in list(self.cases):
+            if root != BLIND:
+                self._look_at_case(root)
+        fresh = [
+            name
+            for name, one in self.seen.items()
+            if one.state in TROUBLE and name not in self.cases and name in self.graph.services
+        ]
+        for name in sorted(fresh, key=lambda name: (-self._age(self.seen[name]), name)):
+            if not self.graph.services[name].paused:
+                self._consider(name)
+        for name in list(self.held):
+            self._let_go(name)
+        for root in self.cases:
+            self._look_at_cover(root)
+        return self._book()
+
+    def _book(self) -> Book:
+        moved = replace(
+            self.book,
+            cases=self.cases,
+            held=self.held,
+            downs=self.downs,
+            openings=self.openings,
+            ids=self.ids,
+            round_over=self.round_over,
+            blind=self.blind is not None,
+            sighted=self.sighted,
+            ahead=self.ahead,
+        )
+        return self.book if moved == self.book else moved
+
+    def _follow_clock(self) -> None:
+        """Moves the times of what is open along with a stepped wall clock, so that durations stay true."""
+        by = self.wall - self.now - self.ahead
+        if abs(by) <= CLOCK_STEP:
+            return
+        self.ahead += by
+        for root, case in self.cases.items():
+            one = case.incident
+            moved = replace(
+                one,
+                since=one.since + by,
+                opened_at=one.opened_at + by,
+                acknowledged_at=None if one.acknowledged_at is None else one.acknowledged_at + by,
+                reminded_at=None if one.reminded_at is None else one.reminded_at + by,
+                timeline=tuple(replace(entry, at=entry.at + by) for entry in one.timeline),
+            )
+            self.cases[root] = replace(case, incident=moved)
+
+    def _look_at_ourselves(self) -> None:
+        """Opens, carries on and closes the incident about our own blindness, as if it were a service of that name."""
+        if self.blind is not None:
+            one = Seen(
+                state=State.DOWN,
+                since=self.wall - (self.now - self.blind.since),
+                troubled_at=self.blind.since,
+                cause=self.blind.cause,
+                sentence=self.blind.sentence,
+                evidence=self.blind.evidence,
+                remedy=self.blind.remedy,
+            )
+            if BLIND in self.cases:
+                self._trouble(BLIND, one)
+            elif self.now - self.blind.since >= BLIND_AFTER:
+                self._open(BLIND, one)
+        elif BLIND in self.cases and self.round_over:
+            self._well(BLIND, Seen(state=State.UP, since=self.wall))
+
+    def _look_at_case(self, root: str) -> None:
+        service, one = self.graph.services.get(root), self.seen.get(root)
+        if service is None:
+            self._close(root, "gone", self.wall, f"{root} is no longer configured, so nobody looks at it any more.")
+        elif service.paused or (one is not None and one.state == State.PAUSED):
+            self._close(root, "paused", self.wall, f"{service.title} is paused, so nobody looks at it any more.")
+        elif one is None or one.state == State.UNKNOWN:
+            case = self._counted(self.cases[root], one, COUNT_EVERY)
+            self.cases[root] = case if case.well_since is None else replace(case, well_since=None)
+        elif one.state == State.UP:
+            self._well(root, one)
+        else:
+            self._trouble(root, one)
+
+    def _consider(self, name: str) -> None:
+        """Opens an incident for a troubled service that has none, unless it has to wait."""
+        one, held = self.seen[name], self.held.get(name)
+        if self._may_speak(name, one.state) and self.may_open:
+            self.held.pop(name, None)
+            self._open(name, one, held)
+
+    def _may_speak(self, name: str, state: State) -> bool:
+        """Whether the trouble of `name` is to be told of for itself, now. Notes in `held` what it waits for."""
+        held = self.held.get(name, Held(state=state, noticed=self.now))
+        if held.state != state:
+            # What excused it as it was does not count for what it became.
+            worse = badness(state) > badness(held.state)
+            held = Held(state=state, noticed=self.now) if worse else replace(held, state=state)
+        under = self.view.excuses(name, state)
+        if under:
+            held = replace(held, under=under, after=(), freed=None)
+        elif held.under:
+            held = replace(held, under=(), after=held.under, freed=self.now)
+        self.held[name] = held
+        if under or (held.freed is not None and self.now - held.freed < AFTERMATH):
+            return False
+        return self.now - held.noticed >= HOLD_MOST or not self.view.in_doubt(name, state)
+
+    def _let_go(self, name: str) -> None:
+        """Forgets a candidate that is well, is no longer watched, or whose incident says all there is to say."""
+        case, one, service = self.cases.get(name), self.seen.get(name), self.graph.services.get(name)
+        gone = service is None or service.paused or (one is not None and one.state in (State.UP, State.PAUSED))
+        if gone or (case is not None and badness(case.incident.state) <= badness(case.told_state)):
+            del self.held[name]
+
+    def _open(self, name: str, one: Seen, held: Held | None = None) -> None:
+        state = "blind" if name == BLIND else one.state.value
+        age = self._age(one)
+        times = self._went_down(name)
+        flapping = len(times) >= FLAP_COUNT
+        hit, expected = self.view.reach(name) if name != BLIND else ((), ())
+        self.openings = (*(at for at in self.openings if self.now - at < STORM_WINDOW), self.now)
+        incident = Incident(
+            id=self._new_id(name),
+            root=name,
+            state=state,
+            worst=state,
+            since=self.wall - age,
+            opened_at=self.wall,
+            check=one.check,
+            cause=one.cause,
+            sentence=one.sentence,
+            evidence="; ".join(filter(None, (one.evidence, self._left_over(state, held)))),
+            remedy=one.remedy,
+            affected=hit + expected,
+            downs=len(times) if flapping else 1,
+            flapping=flapping,
+        )
+        case = Case(
+            incident=incident,
+            began=self.now - age,
+            opened=self.now,
+            spoken=self.now,
+            told_state=state,
+            hit=hit,
+            named=incident.affected,
+            counted_at=self.now,
+        )
+        case = self._counted(case, one)
+        text = _sentence(f"{self._title(name)} is {state}", one.sentence)
+        if incident.affected:
+            text += f" It takes down {self._listed(incident.affected)}."
+        self._say(Happening.OPENED, name, case, text)
+        if flapping:
+            self._say_flapping(name)
+
+    def _trouble(self, root: str, one: Seen) -> None:
+        """Carries an open incident on whose root is in trouble."""
+        case = self.cases[root]
+        before, state = case.incident, "blind" if root == BLIND else one.state.value
+        again, worse = before.state == "up", badness(state) > badness(before.state) > 0
+        changes: dict[str, Any] = {}
+        if state != before.state or (one.check, one.cause) != (before.check, before.cause):
+            changes = {
+                "state": state,
+                "check": one.check,
+                "cause": one.cause,
+                "sentence": one.sentence,
+                "evidence": one.evidence,
+                "remedy": one.remedy,
+                "worst": max(before.worst, state, key=badness),
+            }
+        flapping = before.flapping
+        if again or worse:
+            times = self._went_down(root)
+            flapping = flapping or len(times) >= FLAP_COUNT
+            if flapping:
+                changes["downs"] = before.downs + 1 if before.flapping else len(times)
+                changes["flapping"] = True
+        if changes:
+            case = replace(case, incident=replace(before, **changes))
+        if again:
+            case = replace(case, well_since=None, counted=0)
+        self.cases[root] = self._counted(case, one, 0.0 if changes else COUNT_EVERY)
+        fresh = self._look_at_reach(root)
+        self._announce(root, one)
+        self._spread(root, fresh)
+        if flapping and not before.flapping:
+            self._say_flapping(root)
+
+    def _announce(self, root: str, one: Seen) -> None:
+        """Says that it got worse, or better, once that may be said.
+
+        A flapping service's states are not told one by one; that it is worse than anything told so far is.
+        """
+        case = self.cases[root]
+        state, told = case.incident.state, case.told_state
+        name = self._title(root)
+        if badness(state) > badness(told):
+            if root == BLIND or (self._may_speak(root, one.state) and self.may_open):
+                case = replace(
+                    case, told_state=state, spoken=self.now, named=_union(case.named, case.incident.affected)
+                )
+                self._say(Happening.WORSE, root, case, _sentence(f"{name} is {state} now, it was {told}", one.sentence))
+        elif badness(state) < badness(told) and not case.incident.flapping and not self.view.excuses(root, state):
+            text = _sentence(f"{name} is {state} now, it was {told}", one.sentence)
+            self._say(Happening.BETTER, root, replace(case, told_state=state), text)
+
+    def _look_at_reach(self, root: str) -> tuple[str, ...]:
+        """Brings up to date whom the root takes down with it; gives those who are hit and were not named yet."""
+        if root == BLIND or not self.round_over or self.blind is not None:
+            return ()
+        case = self.cases[root]
+        hit, expected = self.view.reach(root)
+        if case.incident.affected != hit + expected:
+            case = replace(case, incident=replace(case.incident, affected=hit + expected))
+        if not set(hit) <= set(case.hit):
+            case = replace(case, hit=_union(case.hit, hit))
+        self.cases[root] = case
+        return tuple(name for name in hit if name not in case.named)
+
+    def _spread(self, root: str, fresh: tuple[str, ...]) -> None:
+        """Says, once for several, that more goes down with it than was told. Not where a parent is to blame for all."""
+        case = self.cases[root]
+        fresh = tuple(name for name in fresh if name not in case.named)
+        if case.spread_at is None and fresh:
+            self.cases[root] = replace(case, spread_at=self.now)
+        elif case.spread_at is not None and self.now - case.spread_at >= SPREAD_AFTER:
+            case = replace(case, spread_at=None, named=_union(case.named, fresh))
+            self.cases[root] = case
+            if fresh and not case.incident.flapping and not self.view.excuses(root, case.incident.state):
+                be = "are" if len(fresh) > 1 else "is"
+                text = f"{self._listed(fresh)} {be} in trouble too, with {self._title(root)}."
+                self._say(Happening.SPREAD, root, case, text)
+
+    def _well(self, root: str, one: Seen) -> None:
+        """The root is up: the end, unless it flaps; then it has to stay up for a while."""
+        case = self._counted(self.cases[root], one)
+        incident = case.incident
+        if case.spread_at is not None:
+            case = replace(case, spread_at=None)
+        self.cases[root] = case
+        again = "can be looked at again" if root == BLIND else "is up again"
+        subject = "Everything" if root == BLIND else self._title(root)
+        if not incident.flapping:
+            ended = one.since if incident.since <= one.since <= self.wall else self.wall
+            self._close(root, "up", ended, f"{subject} {again} after {duration(ended - incident.since)}.")
+        elif case.well_since is None:
+            self.cases[root] = replace(case, well_since=self.now, incident=replace(incident, state="up"))
+        elif self.round_over and self.now - case.well_since >= SETTLE:
+            self.downs = {name: times for name, times in self.downs.items() if name != root}
+            ended = self.wall - (self.now - case.well_since)
+            calm = duration(SETTLE)
+            self._close(
+                root,
+                "up",
+                ended,
+                f"{subject} {again}, for {calm} without a break; it went down {incident.downs} times.",
+            )
+
+    def _close(self, root: str, state: str, ended: float, text: str) -> None:
+        case = self.cases[root]
+        # What was merely expected to fail and never did was not taken down.
+        incident = replace(case.incident, state=state, resolved_at=ended, affected=case.hit)
+        self._say(Happening.RESOLVED, root, replace(case, incident=incident), text)
+        del self.cases[root]
+        self.held.pop(root, None)
+
+    def _look_at_cover(self, root: str) -> None:
+        """Notes whether a parent's trouble explains this incident by now, and when it ceased to."""
+        case = self.cases[root]
+        covered = badness(case.incident.state) > 0 and bool(self.view.excuses(root, case.incident.state))
+        if covered != case.covered:
+            self.cases[root] = replace(case, covered=covered, freed=None if covered else self.now)
+
+    def _say(self, what: Happening, root: str, case: Case, text: str) -> None:
+        incident = with_entry(case.incident, what, text, self.wall)
+        self.cases[root] = replace(case, incident=incident)
+        self.said.append(Said(what=what, incident=incident, text=text))
+
+    def _say_flapping(self, root: str) -> None:
+        case = self.cases[root]
+        text = (
+            f"{self._title(root)} went down {case.incident.downs} times within {duration(FLAP_WINDOW)}: it flaps. It "
+            f"counts as in trouble until it has been up for {duration(SETTLE)}."
+        )
+        self._say(Happening.FLAPPING, root, case, text)
+
+    def _counted(self, case: Case, one: Seen | None, every: float = 0.0) -> Case:
+        """Adds the failed runs since the last count, at most once in `every` seconds."""
+        if one is None or one.failed_runs == case.counted or self.now - case.counted_at < every:
+            return case
+        # A lower number than before is a new row of trouble, or a daemon that was restarted.
+        more = one.failed_runs - (case.counted if one.failed_runs > case.counted else 0)
+        incident = replace(case.incident, failed_checks=case.incident.failed_checks + more)
+        return replace(case, incident=incident, counted=one.failed_runs, counted_at=self.now)
+
+    def _went_down(self, name: str) -> tuple[float, ...]:
+        """Notes that `name` went down now; gives the times it did of late."""
+        recent = {who: kept for who, times in self.downs.items() if (kept := tuple(t for t in times if self._late(t)))}
+        self.downs = {**recent, name: (*recent.get(name, ()), self.now)}
+        return self.downs[name]
+
+    def _late(self, at: float) -> bool:
+        return self.now - at < FLAP_WINDOW
+
+    def _left_over(self, state: str, held: Held | None) -> str:
+        """The evidence that it did not recover with the parents that excused it, if they did."""
+        if held is None or held.freed is None:
+            return ""
+        if not all((one := self.seen.get(parent)) and one.state == State.UP for parent in held.after):
+            return ""
+        return f"still {state} {duration(self.now - held.freed)} after {self._listed(held.after)} recovered"
+
+    def _new_id(self, root: str) -> str:
+        stamp = datetime.fromtimestamp(self.wall, UTC).strftime("%Y%m%dT%H%M%SZ")
+        name = f"{stamp}-{root.strip('()')}"
+        # The wall clock may show the same second twice.
+        tails = (f"{name}-{number}" for number in range(2, IDS_KEPT + 3))
+        chosen = next(one for one in (name, *tails) if one not in self.ids)
+        self.ids = (*self.ids, chosen)[-IDS_KEPT:]
+        return chosen
+
+    def _age(self, one: Seen) -> float:
+        """How long it has been in trouble, in seconds: by the clock that is never stepped, where that knows."""
+        if one.troubled_at is not None:
+            return max(0.0, self.now - one.troubled_at)
+        return max(0.0, self.wall - one.since)
+
+    def _title(self, name: str) -> str:
+        return "Watchkeeper" if name == BLIND else self.graph.title(name)
+
+    def _listed(self, names: tuple[str, ...]) -> str:
+        return listed([self._title(name) for name in names], NAMED_MOST)
+
+
+def _union(names: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*names, *more)))
+
+
+def _sentence(head: str, tail: str) -> str:
+    return f"{head}: {tail}" if tail else f"{head}."

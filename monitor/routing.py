@@ -1,14 +1,31 @@
-"""Incidents × channels × silences → alerts to put into the outbox. Pure."""
+"""Incidents × channels × silences → alerts to put into the outbox. Pure.
+
+Who should have been told and was not is found by looking at the book, not by remembering an event: so the end of a
+silence, PAGE_AFTER and a restart need no care of their own.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Protocol
 
-from alerts.alert import Alert
+from alerts.alert import Alert, Kind, Severity
+from alerts.texts import duration, moment
 from config.alert_settings import AlertSettings
+from monitor.blame import badness
 from monitor.dependencies import Graph
 from monitor.facts import Fact
-from monitor.incidents import Book, Said, Seen
+from monitor.incidents import BLIND, Book, Case, Happening, Incident, Said, Seen
+from monitor.judge import State
+from monitor.letters import dedup_key, severity_of, title_of, write_alert
+from monitor.outages import AFTERMATH, STORM_WINDOW, with_entry
+from monitor.silences import Silence
+
+__all__ = ["Addressee", "Put", "Silence", "Ways", "amnesia", "route", "severity_of"]
+
+REMIND_MOST = 86_400.0  # seconds between reminders, however long it lasts
+STORM = 2  # incidents that are told at once; what opens beside them is gathered
+GATHER = 10.0
 
 
 class Addressee(Protocol):
@@ -25,29 +42,6 @@ class Addressee(Protocol):
 
     @property
     def keyed(self) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
-    """A time during which nothing is told about services whose name matches `service` (a pattern: * and ?).
-
-    One-off: from `since` until `until`, epoch seconds. Recurring: for `duration` seconds from each time the cron line
-    `cron` (UTC) is due, until `until` if that is set. `maintenance`: planned work, shown as such. `by` is who asked.
-    """
-
-    id: str
-    service: str
-    why: str
-    by: str
-    since: float
-    until: float | None = None
-    cron: str = ""
-    duration: float = 0.0
-    maintenance: bool = False
-
-    def active(self, wall: float) -> bool:
-        """Whether it holds at `wall` (epoch seconds)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +64,7 @@ class Ways:
     channels: Sequence[Addressee]
     settings: AlertSettings
     silences: Sequence[Silence] = ()
-    facts: Mapping[str, Mapping[str, Fact]]
+    facts: Mapping[str, Mapping[str, Fact]] = field(default_factory=dict)
 
 
 def route(
@@ -82,7 +76,25 @@ def route(
     looking, so that a pager is told after PAGE_AFTER, a silence's end tells what is still open, and reminders come.
     The book and the alerts belong into one transaction. `now` is monotonic seconds, `wall` epoch seconds.
     """
-    raise NotImplementedError
+    said = tuple(said)
+    if not said and not book.cases:
+        return book, ()
+    turn = _Turn(book, graph, seen, ways, now, wall)
+    for one in said:
+        if one.what == Happening.RESOLVED:
+            turn.resolve(one)
+    news = {
+        root: " ".join(one.text for one in said if one.incident.root == root and one.what in _NEWS)
+        for root in {one.incident.root for one in said}
+    }
+    for case in sorted(book.cases.values(), key=lambda case: (case.opened, case.incident.id)):
+        turn.tell(case.incident.root, news.get(case.incident.root, ""))
+    for root in book.cases:
+        turn.remind(root)
+    return turn.book(), tuple(turn.puts)
+
+
+_NEWS = (Happening.SPREAD, Happening.FLAPPING)
 
 
 def amnesia(graph: Graph, seen: Mapping[str, Seen], ways: Ways, *, wall: float) -> tuple[Put, ...]:
@@ -91,4 +103,191 @@ def amnesia(graph: Graph, seen: Mapping[str, Seen], ways: Ways, *, wall: float) 
     For a daemon that was started without state, once, after its first full round: what was open when the state was
     lost would stay open for ever. What is down opens with the same key, and so goes on.
     """
-    raise NotImplementedError
+    stamp = datetime.fromtimestamp(wall, UTC).strftime("%Y%m%dT%H%M%SZ")
+    well = [name for name in graph.services if name in seen and seen[name].state == State.UP]
+    alerts = [
+        Alert(
+            kind=Kind.RESOLVE,
+            severity=Severity.CRITICAL,
+            incident=f"{stamp}-{root.strip('()')}-forgotten",
+            dedup_key=dedup_key(ways.instance, root),
+            instance=ways.instance,
+            service=root,
+            title=title_of(graph, root),
+            state="up",
+            since=wall,
+            at=wall,
+            ended=wall,
+            status_url=ways.settings.public_url,
+            note="the daemon lost what it knew; whatever was open about this before is over",
+        )
+        for root in (*well, BLIND)
+    ]
+    return tuple(
+        Put(channel=channel.name, alert=alert, due=wall)
+        for channel in ways.channels
+        if channel.keyed
+        for alert in alerts
+    )
+
+
+class _Turn:
+    """One routing under way."""
+
+    def __init__(self, book: Book, graph: Graph, seen: Mapping[str, Seen], ways: Ways, now: float, wall: float) -> None:
+        self.old = book
+        self.cases = dict(book.cases)
+        self.gathering = book.gathering
+        self.graph = graph
+        self.seen = seen
+        self.ways = ways
+        self.now = now
+        self.wall = wall
+        self.puts: list[Put] = []
+        self.silences = [one for one in ways.silences if one.active(wall)]
+        self.gathered = book.gathering is not None and now - book.gathering >= GATHER
+        self.position = 0
+        self.waiting = False
+
+    def book(self) -> Book:
+        gathering = self.gathering if self.waiting else None
+        moved = replace(self.old, cases=self.cases, gathering=gathering)
+        return self.old if moved == self.old else moved
+
+    def resolve(self, one: Said) -> None:
+        """Tells everybody that it is over who was told that it is; a silence does not keep that back."""
+        told = dict(one.incident.told)
+        for channel in self.ways.channels:
+            if channel.name in told:
+                plain = one.incident.state == "up" and not one.incident.flapping
+                self._send(channel, Kind.RESOLVE, one.incident, one.incident.worst, "" if plain else one.text)
+
+    def tell(self, root: str, news: str) -> None:
+        """Tells of an open incident whoever has not heard of it, or of how it is now."""
+        case = self.cases[root]
+        severity = severity_of(self.graph, root, case.incident.check, case.told_state)
+        silent = self._silent(root)
+        told = dict(case.incident.told)
+        for channel in self.ways.channels:
+            before = told.get(channel.name)
+            if before is None:
+                if not self._may_open(case, channel, severity):
+                    continue
+                if silent:
+                    case = replace(case, muted=True)
+                    continue
+                if channel.groups and self._storms(case):
+                    continue
+                self._put(channel, Kind.OPEN, case, self._why_now(case, channel, news))
+                told[channel.name] = case.told_state
+                if not channel.pages:
+                    case = replace(case, spoken=self.now)
+            elif not silent and (before != case.told_state or self._heeds(channel, case, severity, news)):
+                was = f"It was {before}." if before != case.told_state else ""
+                self._put(channel, Kind.UPDATE, case, " ".join(filter(None, (was, news))))
+                told[channel.name] = case.told_state
+        pairs = tuple(told.items())
+        if pairs != case.incident.told:
+            case = replace(case, incident=replace(case.incident, told=pairs))
+        self.cases[root] = case
+
+    def remind(self, root: str) -> None:
+        """Says again, ever less often, what is still so. What must not be said when it is due is not made up for."""
+        case = self.cases[root]
+        one = case.incident
+        base = self.ways.settings.cooldown
+        if self.now - case.spoken < min(base * 2 ** min(one.reminders, 30), REMIND_MOST):
+            return
+        told = dict(one.told)
+        channels = [channel for channel in self.ways.channels if channel.name in told and not channel.pages]
+        case = replace(case, spoken=self.now)
+        if channels and self._may_remind(case):
+            count = one.reminders + 1
+            text = f"The {_ordinal(count)} reminder."
+            one = with_entry(replace(one, reminders=count, reminded_at=self.wall), Happening.REMINDED, text, self.wall)
+            case = replace(case, incident=one)
+            for channel in channels:
+                self._put(channel, Kind.REMINDER, case, text)
+        self.cases[root] = case
+
+    def _heeds(self, channel: Addressee, case: Case, severity: Severity | None, news: str) -> bool:
+        """Whether `channel` is to hear `news` of an incident whose state it knows."""
+        return bool(news) and not case.covered and (severity == Severity.CRITICAL or not channel.pages)
+
+    def _may_open(self, case: Case, channel: Addressee, severity: Severity | None) -> bool:
+        """Whether `channel` is to hear of it now, silences and storms left aside."""
+        if severity is None or not self.old.round_over or badness(case.incident.state) == 0:
+            return False
+        if case.covered or (case.freed is not None and self.now - case.freed < AFTERMATH):
+            return False  # a parent's incident tells it, or did until just now
+        if not channel.pages:
+            return True
+        if severity != Severity.CRITICAL:
+            return False
+        # Blindness has lasted long before it is an incident.
+        return case.incident.root == BLIND or self.now - case.opened >= self.ways.settings.page_after
+
+    def _may_remind(self, case: Case) -> bool:
+        one = case.incident
+        sight = self.seen.get(one.root)
+        in_sight = one.root == BLIND or (sight is not None and sight.state != State.UNKNOWN)
+        return (
+            in_sight
+            and badness(one.state) > 0
+            and not one.flapping
+            and one.acknowledged_at is None
+            and not case.covered
+            and not self._silent(one.root)
+            and self.old.round_over
+        )
+
+    def _storms(self, case: Case) -> bool:
+        """Whether so much opens just now that this one is gathered with others into one message."""
+        earlier = sum(1 for at in self.old.openings if 0 < case.opened - at < STORM_WINDOW)
+        beside = sorted(one.incident.id for one in self.old.cases.values() if one.opened == case.opened)
+        fresh = self.now - case.opened < STORM_WINDOW
+        if not fresh or earlier + beside.index(case.incident.id) < STORM or self.gathered:
+            return False
+        self.waiting = True
+        self.gathering = self.now if self.gathering is None else self.gathering
+        return True
+
+    def _silent(self, root: str) -> bool:
+        return any(one.matches(root) for one in self.silences)
+
+    def _why_now(self, case: Case, channel: Addressee, news: str) -> str:
+        """Why this comes when it does, where that is not plain."""
+        late = self.now - case.opened
+        why = ""
+        if case.muted:
+            why = f"open since {moment(case.incident.opened_at, near=self.wall)}; it was silenced until now"
+        elif late > 2 * GATHER and not channel.pages:
+            why = f"open for {duration(late)}; this place had not heard of it"
+        flaps = case.incident.flapping and not news
+        return ". ".join(filter(None, (why, f"it went down {case.incident.downs} times" if flaps else news)))
+
+    def _put(self, channel: Addressee, kind: Kind, case: Case, note: str) -> None:
+        self._send(channel, kind, case.incident, case.told_state, note)
+
+    def _send(self, channel: Addressee, kind: Kind, incident: Incident, state: str, note: str) -> None:
+        """Puts one message; `state` is the one it is told as, which the incident may be ahead of."""
+        severity = severity_of(self.graph, incident.root, incident.check, state) or Severity.INFO
+        alert = write_alert(
+            kind,
+            incident,
+            self.graph,
+            self.seen,
+            self.ways.facts,
+            severity=severity,
+            state=state,
+            note=note,
+            instance=self.ways.instance,
+            status_url=self.ways.settings.public_url,
+            wall=self.wall,
+        )
+        self.puts.append(Put(channel=channel.name, alert=alert, due=self.wall))
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
