@@ -185,7 +185,7 @@ class Sightings:
         again. `unknown` names the services that the judge holds unknown because they could not be looked at: when a
         single one cannot be while its side is seen, that is told as well, since nobody watches it.
         """
-        spells = {side: spell for side in Side if (spell := self._spell(side, now))}
+        spells = {side: spell for side in Side if (spell := self._spell(side, now)) is not None}
         if spells:
             unseen = [row for row in self._unseen() if row[1].side in spells]
             since = min(spells.values())
