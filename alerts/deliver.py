@@ -74,6 +74,7 @@ class Delivery:
         self._transact = transact
         self._new_client = client
         self._client: httpx.AsyncClient | None = None
+        self.looks = 0  # at the backlog: that it grows is this loop's sign of life
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -127,6 +128,7 @@ class Delivery:
     async def _count(self) -> None:
         """Keeps the backlog of every status up to date."""
         while True:
+            self.looks += 1
             self._news.clear()
             now = self.wall()
             found = await self.keep(partial(outbox.backlog, now=now))

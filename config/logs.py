@@ -67,6 +67,11 @@ def mask(secrets: Iterable[Secret]) -> None:
     _mask.add(secrets)
 
 
+def masked(text: str) -> str:
+    """`text` without any secret that `mask` was told, for what leaves by another way than the log."""
+    return _mask.clean(text)
+
+
 def configure(*, stream: TextIO | None = None, json: bool | None = None, level: str = "info") -> None:
     """Sets up logging for the whole process.
 

@@ -58,8 +58,9 @@ class Daemon(Server):
         self._read = 0
 
     def command(self) -> Command:
-        """The command with the variables, PORT and STATE_DIR."""
-        return Command(argv=self._command, environ=clean_environ(**self._variables, **self.environ()))
+        """The command with the variables, PORT and STATE_DIR. Nobody on the internet is asked unless that is set."""
+        variables = {"ANCHORS": "off", **self._variables, **self.environ()}
+        return Command(argv=self._command, environ=clean_environ(**variables))
 
     def environ(self) -> dict[str, str]:
         """PORT and STATE_DIR."""

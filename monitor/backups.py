@@ -110,9 +110,21 @@ def with_backups(services: Iterable[Service], settings: BackupSettings | None, n
 
 
 class Backups:
-    """Takes backups when they are due. `board.backup` shows how far it is; nothing else writes it."""
+    """Takes backups when they are due. `board.backup` shows how far it is; nothing else writes it.
 
-    def __init__(self, settings: BackupSettings, *, board: Board, state: StateFile, wall: Callable[[], float]) -> None:
+    `ended` is called with each run that has ended.
+    """
+
+    def __init__(
+        self,
+        settings: BackupSettings,
+        *,
+        board: Board,
+        state: StateFile,
+        wall: Callable[[], float],
+        ended: Callable[[Run], None] = lambda _: None,
+    ) -> None:
+        self._ended = ended
         self._trigger = trigger_of(settings.schedule.schedule, settings.schedule.hour)
         self._settings = settings
         self._state = state
@@ -207,6 +219,7 @@ class Backups:
         )
         await self._state.transact(lambda conn: save_run(conn, run))
         self._told(run)
+        self._ended(run)
         if code != EXIT_CONFIGURATION:
             await self._child(("prune", "--json"), lambda _: None)
         return run

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alerts.alert import Severity
-from alerts.channels.base import Reason
+from alerts.trouble import DeliveryStatus
 from config.services import Check, Service
 from monitor.diagnose.base import Diagnosis
 from monitor.judge import CheckTrack, State, Track
@@ -100,21 +100,6 @@ class BackupStatus:
     failed_runs: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelStatus:
-    """How the deliveries of one channel go. `oldest_at` is when the oldest alert that waits was made, epoch seconds.
-
-    `sent` and `parked` count alerts since the start of the daemon, `failed` attempts by reason; parked ones were
-    given up, since the provider refuses them for good or did not take them for too long.
-    """
-
-    pending: int = 0
-    oldest_at: float | None = None
-    sent: int = 0
-    failed: Mapping[Reason, int] = field(default_factory=dict)
-    parked: int = 0
-
-
 @dataclass(slots=True, kw_only=True)
 class Board:
     """Every service's newest, and how the daemon itself fares.
@@ -142,7 +127,7 @@ class Board:
     backup: BackupStatus | None = None
     outcomes_dropped: int = 0
     probes_hung: int = 0
-    outbox: dict[str, ChannelStatus] = field(default_factory=dict)
+    outbox: Mapping[str, DeliveryStatus] = field(default_factory=dict)
     incidents_open: Mapping[Severity, int] = field(default_factory=dict)
     incidents_opened: int = 0
     silences_active: int = 0

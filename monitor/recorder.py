@@ -32,8 +32,8 @@ log = structlog.get_logger()
 class Recorder:
     """Writes to `state` what it is told by the watch.
 
-    `instance` is who looks. `dropped` counts outcomes that were never written. `written` is called on the event loop
-    after each flush that wrote something handed to `also`.
+    `instance` is who looks. `dropped` counts outcomes that were never written, `rounds` how often it looked for
+    something to write. `written` is called on the event loop after each flush that wrote something handed to `also`.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Recorder:
     ) -> None:
         self.facts = known or Facts()
         self.dropped = 0
+        self.rounds = 0
         self._state = state
         self._instance = instance
         self._written = written
@@ -146,6 +147,7 @@ class Recorder:
             except TimeoutError:
                 pass
             self._wake.clear()
+            self.rounds += 1
             if self._runs or self._touched or self._learned or self._also:
                 await self.flush()
 

@@ -103,7 +103,8 @@ class Calendar:
     """Runs jobs at minutes of the day. A job that raises ends `run()` with its exception: a dead job must not linger.
 
     A run missed by a stall or a stepped clock is made up once, never more. One job never overlaps itself: what is due
-    while it runs is left out, and logged. `wall` is the time, epoch seconds; `look` how often it is looked at, seconds.
+    while it runs is left out, and logged. `wall` is the time, epoch seconds; `look` how often it is looked at, seconds;
+    `looks` counts that.
     """
 
     def __init__(self, wall: Callable[[], float], *, look: float = LOOK) -> None:
@@ -112,6 +113,7 @@ class Calendar:
         self._failed: asyncio.Future[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._ending = False
+        self.looks = 0
         self._scheduler = AsyncIOScheduler(
             timezone=UTC,
             executors={"default": AsyncIOExecutor()},
@@ -136,6 +138,7 @@ class Calendar:
             ahead = self._wall() - loop.time()
             while True:
                 await asyncio.wait({self._failed}, timeout=self._look)
+                self.looks += 1
                 if self._failed.done():
                     self._failed.result()
                 step = self._wall() - loop.time() - ahead

@@ -2,7 +2,8 @@
 
 from alerts.alert import Severity
 from alerts.channels.base import Reason
-from monitor.board import Board, ChannelStatus
+from alerts.trouble import DeliveryStatus
+from monitor.board import Board
 from monitor.metrics import Collector, render
 
 NOW = 1_700_000_000.0
@@ -18,7 +19,7 @@ def a_board() -> Board:
 
 def test_what_can_be_counted_is_there_before_anything_happened() -> None:
     board = a_board()
-    board.outbox["slack"] = ChannelStatus()
+    board.outbox = {"slack": DeliveryStatus(channel="slack")}
     said = lines(board)
     assert 'watchkeeper_incidents_open{severity="critical"} 0.0' in said
     assert "watchkeeper_incidents_total 0.0" in said
@@ -34,9 +35,11 @@ def test_what_happened_is_told_by_channel_reason_and_severity() -> None:
     board = a_board()
     board.incidents_open, board.incidents_opened = {Severity.CRITICAL: 2}, 7
     board.blind_since, board.silences_active, board.heartbeat_at = NOW, 1, NOW - 5
-    board.outbox["pagerduty"] = ChannelStatus(
-        pending=3, oldest_at=NOW - 60, sent=11, failed={Reason.RATE_LIMITED: 4}, parked=1
-    )
+    board.outbox = {
+        "pagerduty": DeliveryStatus(
+            channel="pagerduty", pending=3, oldest_at=NOW - 60, sent=11, failed={Reason.RATE_LIMITED: 4}, parked=1
+        )
+    }
     said = lines(board)
     for line in (
         'watchkeeper_incidents_open{severity="critical"} 2.0',
