@@ -1,4 +1,4 @@
-"""The command line: run, check, config."""
+"""The command line: run, check, config; incidents, ack, silence, test-alert."""
 
 import asyncio
 import json
@@ -6,20 +6,27 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import structlog
 import typer
 
+from config.alert_settings import CHANNELS, AlertSettings
 from config.configuration import Configuration, load
-from config.env import ConfigError
+from config.env import ConfigError, Env
 from config.logs import configure, mask
+from config.settings import WatchSettings, WebSettings
+
+if TYPE_CHECKING:
+    from monitor.client import Client
 
 T = TypeVar("T")
 
 EXIT_NOT_UP = 1
 EXIT_CONFIGURATION = 2
+EXIT_NO_DAEMON = 69  # sysexits.h: EX_UNAVAILABLE
 
 app = typer.Typer(
     name="watchkeeper",
@@ -103,6 +110,113 @@ def config() -> None:
     from monitor.terminal import config_table
 
     config_table(configuration)
+
+
+@app.command()
+def incidents(
+    every: Annotated[bool, typer.Option("--all", help="Those that are over too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """List the outages that are open, as the daemon on this machine has them.
+
+    Exit code 1: it refused; 2: the configuration cannot be used; 69: no daemon answers at PORT.
+    """
+    with asked_of_the_daemon() as client:
+        from monitor.command_incidents import incidents_command
+
+        incidents_command(client, every=every, as_json=as_json)
+
+
+@app.command()
+def ack(
+    incident: Annotated[str, typer.Argument(help="An incident's id, or the service it is about.")],
+    by: Annotated[str, typer.Option(help="Who looks after it.")] = os.environ.get("USER", "somebody"),
+) -> None:
+    """Say that somebody looks after an outage: its reminders stop. Its end is told all the same."""
+    with asked_of_the_daemon() as client:
+        from monitor.command_incidents import ack_command
+
+        ack_command(client, incident, by)
+
+
+@app.command()
+def silence(
+    service: Annotated[str | None, typer.Argument(help='A service, or a pattern of names: "langfuse-*".')] = None,
+    length: Annotated[str | None, typer.Option("--for", metavar="LENGTH", help="90m, 2h, 1d12h; 31d at most.")] = None,
+    why: Annotated[str | None, typer.Option(help="Why, for whoever wonders.")] = None,
+    cron: Annotated[str | None, typer.Option(metavar="LINE", help="Again and again: 30 3 * * sun (UTC).")] = None,
+    maintenance: Annotated[bool, typer.Option("--maintenance", help="It is planned work.")] = False,
+    by: Annotated[str, typer.Option(help="Who asks.")] = os.environ.get("USER", "somebody"),
+    listing: Annotated[bool, typer.Option("--list", help="List the silences there are.")] = False,
+    end: Annotated[str | None, typer.Option(metavar="ID", help="End this one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --list: JSON instead of a table.")] = False,
+) -> None:
+    """Have nothing told about a service for a while. It is looked at as ever; what is still down at the end is told."""
+    if sum((listing, end is not None, service is not None)) != 1:
+        fail(['say one of: silence SERVICE --for 2h --why "…"; silence --list; silence --end ID'])
+    if service is not None and not (length and why):
+        fail([f'say for how long and why: silence {service} --for 2h --why "…"'])
+    with asked_of_the_daemon() as client:
+        from monitor.command_incidents import end_silence_command, list_silences_command, silence_command
+
+        if listing:
+            list_silences_command(client, as_json=as_json)
+        elif end is not None:
+            end_silence_command(client, end)
+        else:
+            asked: dict[str, object] = {"service": service, "for": length, "why": why, "by": by}
+            asked |= {"cron": cron} if cron else {}
+            silence_command(client, asked | ({"maintenance": True} if maintenance else {}))
+
+
+@app.command("test-alert")
+def try_alerts(
+    channel: Annotated[str | None, typer.Argument(help="Only this one: slack, discord, pagerduty, …")] = None,
+) -> None:
+    """Send a real test through each channel that is set up, and say what its provider answered. Needs no daemon.
+
+    PagerDuty gets an incident of severity info that ends at once. Exit code 1: some channel did not take it.
+    """
+    env = Env(os.environ)
+    settings = AlertSettings.read(env)
+    complain(env)
+    mask(settings.secrets)
+    from alerts.channels.table import open_channels
+    from monitor.command_test_alert import trial_command
+
+    channels = open_channels(settings)
+    names = [one.name for one in channels]
+    if not channels:
+        fail([f"no channel is set up: set {', '.join(CHANNELS)} or ALERT_APPRISE_URLS"])
+    if channel is not None and channel not in names:
+        fail([f"{channel}: no such channel is set up; there are {', '.join(names)}"])
+    chosen = [one for one in channels if channel in (None, one.name)]
+    instance = WatchSettings.read(Env(os.environ)).instance
+    if not trial_command(chosen, instance, status_url=settings.public_url):
+        raise typer.Exit(EXIT_NOT_UP)
+
+
+@contextmanager
+def asked_of_the_daemon() -> "Iterator[Client]":
+    """The daemon on this machine; ends the program with one sentence when it does not do what it is asked."""
+    env = Env(os.environ)
+    settings = WebSettings.read(env)
+    complain(env)
+    from monitor.client import Client, DaemonError
+
+    try:
+        yield Client(settings)
+    except DaemonError as error:
+        typer.echo(f"watchkeeper: {error}", err=True)
+        raise typer.Exit(EXIT_NOT_UP if error.there else EXIT_NO_DAEMON) from None
+
+
+def complain(env: Env) -> None:
+    """Ends the program with one line for each problem that `env` has met, if any."""
+    try:
+        env.check()
+    except ConfigError as error:
+        fail([str(problem) for problem in error.problems])
 
 
 def configured() -> Configuration:

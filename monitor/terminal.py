@@ -29,6 +29,12 @@ LOOKS = {
     State.PAUSED: ("– paused", "dim"),
 }
 
+INCIDENT_LOOKS = {
+    "up": ("✓ over", "green"),
+    "degraded": LOOKS[State.DEGRADED],
+    "down": LOOKS[State.DOWN],
+    "blind": ("? blind", "bold red"),
+}
 
 EXIT_OUTPUT = 74  # sysexits.h: EX_IOERR
 WIDE = 10_000
@@ -72,7 +78,7 @@ def _give_up(stream: IO[str]) -> None:
     raise SystemExit(EXIT_OUTPUT)
 
 
-def _print(console: Console | None, *parts: RenderableType) -> None:
+def print_parts(*parts: RenderableType, console: Console | None = None) -> None:
     """Prints to the terminal in its width; elsewhere in full width, without the blanks tables are filled up with."""
     if console is None:
         wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else WIDE
@@ -106,7 +112,7 @@ def check_table(board: Board, console: Console | None = None) -> None:
     for status in statuses:
         word, style = LOOKS[status.state]
         table.add_row(status.service.name, Text(word, style), _slowest(status), Text("\n").join(_seen(status)))
-    _print(console, table, _summary(board))
+    print_parts(table, _summary(board), console=console)
 
 
 def _slowest(status: ServiceStatus) -> str:
@@ -166,4 +172,4 @@ def config_table(configuration: Configuration, console: Console | None = None) -
     for read in configuration.settings:
         settings.add_row(read.variable, escape(read.shown) or Text(read.default or "not set", "dim"), escape(read.says))
     notes = [Text(f"note: {note}", "yellow") for note in discovery.notes]
-    _print(console, table, "", settings, *notes)
+    print_parts(table, "", settings, *notes, console=console)
