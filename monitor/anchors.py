@@ -114,21 +114,16 @@ class Anchors:
     async def ask(self, side: Side, *, besides: str = "") -> Witness:
         """Who of that side answers now; returns with the first that does, at the latest after the deadline.
 
-        The silence of an anchor on host `besides` is left out: it is what is being asked about.
+        Anchors on host `besides` have no say: that is what is being asked about.
         """
-        tasks = self._asking(side)
+        tasks = {task: anchor for task, anchor in self._asking(side).items() if not besides or anchor.host != besides}
         waiting = set(tasks)
         while waiting:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if task.result() == Said.ANSWERED:
                     return Witness(answered=spell(tasks[task]))
-        silent = [
-            spell(anchor)
-            for task, anchor in tasks.items()
-            if task.result() == Said.SILENT and not (besides and anchor.host == besides)
-        ]
-        return Witness(silent=silent)
+        return Witness(silent=[spell(anchor) for task, anchor in tasks.items() if task.result() == Said.SILENT])
 
     def _asking(self, side: Side) -> dict[asyncio.Task[Said], Anchor]:
         """The newest asking if it is new enough, else another one, begun now."""

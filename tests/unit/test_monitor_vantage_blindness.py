@@ -31,7 +31,7 @@ class Story:
 
     def blind(self, now: float, *unknown: str) -> tuple[float, str] | None:
         found = self.sightings.blindness(unknown, now)
-        return found and (found.since, found.sentence)
+        return (found.since, found.sentence) if found else None
 
 
 def stack() -> Story:
