@@ -112,12 +112,10 @@ def restore(
             plan=plan,
             roles=with_globals,
         )
-        stop = stop_signal()
-        raise typer.Exit(
-            restore_command(
-                env, order, source=source, to_postgres=to_postgres, to_clickhouse=to_clickhouse, yes=yes, stop=stop
-            )
-        )
+        firm = threading.Lock()
+        stop = stop_signal(firm)
+        to = {"to_postgres": to_postgres, "to_clickhouse": to_clickhouse}
+        raise typer.Exit(restore_command(env, order, source=source, **to, yes=yes, stop=stop, firm=firm))
 
 
 @app.command()
@@ -185,14 +183,18 @@ def opened(env: Env, source: str | None) -> Iterator[Any]:
         storage.close()
 
 
-def stop_signal() -> threading.Event:
-    """Set by SIGTERM and SIGINT. When the program has not ended in time then, it is ended: the next run's sweep removes
-    what is left."""
+def stop_signal(firm: threading.Lock | None = None) -> threading.Event:
+    """Set by SIGTERM and SIGINT. When the program has not ended in time then, it is ended, but not while `firm` is held
+    (an exchange comes to its end first): the next run's sweep, or the next restore, removes what is left."""
     stop = threading.Event()
 
     def end() -> None:
-        sys.stderr.flush()
-        os._exit(StoppedError.exit_code)
+        with firm or contextlib.nullcontext():
+            typer.echo(
+                "watchkeeper-backup: stopped; what was half-done is removed by the next run or restore", err=True
+            )
+            sys.stderr.flush()
+            os._exit(StoppedError.exit_code)
 
     def told_to(_number: int, _frame: object) -> None:
         if not stop.is_set():

@@ -65,6 +65,7 @@ def restore_command(
     to_clickhouse: str | None,
     yes: bool,
     stop: threading.Event,
+    firm: threading.Lock,
 ) -> int:
     """Restores, or says what it would do, and gives the exit code. Raises BackupError, ConfigError."""
     store = StoreSettings.read(env)
@@ -83,6 +84,7 @@ def restore_command(
             clickhouse=_clickhouse(env, to_clickhouse, store),
             clients=clients,
             stop=stop,
+            firm=firm,
         )
         return restore(order, hands)
 

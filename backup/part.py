@@ -38,7 +38,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hands:
-    """What a restore works with. `agree` asks the person, given what for, and says whether to go on."""
+    """What a restore works with. `agree` asks the person, given what for, and says whether to go on.
+
+    While `firm` is held, we are not ended however we are told to stop: half an exchange would be left.
+    """
 
     catalog: Catalog
     environ: Mapping[str, str]
@@ -50,6 +53,7 @@ class Hands:
     clickhouse: "MakePart" = lambda *_: None
     clients: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    firm: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Part(Protocol):

@@ -1,6 +1,6 @@
 """ClickHouse's share of a restore, for people: what it is going to do, what it needs leave for, what it did."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backup.clickhouse.client import Server
@@ -8,7 +8,7 @@ from backup.clickhouse.look import databases, tables
 from backup.clickhouse.native import Seen
 from backup.clickhouse.place import Place
 from backup.clickhouse.restore import Restored, Restorer, is_there, refuse_older, space
-from backup.clickhouse.swap import Swapped, swap
+from backup.clickhouse.swap import Exchange, Swapped, swap_all
 from backup.command_list import size
 from backup.errors import ArchiveError, BackupError, TargetError
 from backup.manifest import Engine
@@ -122,15 +122,26 @@ class ClickhousePart:
             raise
 
     def finish(self) -> None:
-        """Exchanges tables; each database for itself."""
-        for item in self._items:
-            if item.kept and item.restored:
-                item.swapped = swap(self._server, item.chosen.artifact, item.into, item.kept, stop=self._hands.stop)
+        """Exchanges tables, of all databases or of none."""
+        moving = [item for item in self._items if item.kept and item.restored]
+        try:
+            with self._hands.firm:
+                exchanges = [Exchange(self._server, item.chosen.artifact, item.into, item.kept) for item in moving]
+                swapped = swap_all(exchanges, self._hands.stop)
+        except BackupError:
+            self._say_beside(moving)
+            raise
+        for item, one in zip(moving, swapped, strict=True):
+            item.swapped = one
 
     def leave(self) -> None:
         """Beside what is live: there it is."""
         for item in self._items:
             item.kept = ""
+
+    def _say_beside(self, items: Sequence[Item]) -> None:
+        for item in items:
+            self._hands.listener.note(f'the restored data are kept as the ClickHouse database "{item.into}"')
 
     def drop(self) -> None:
         """Nothing is left of it, where the database was made by us."""
@@ -142,7 +153,7 @@ class ClickhousePart:
                 item.restored = None
 
     def undo(self) -> None:
-        """A failed exchange has taken itself back; there is no more to it."""
+        """Nothing: a failed exchange has taken itself back, and after ours comes no other engine's."""
 
     def report(self) -> Iterator[str]:
         """Where each is."""

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from backup.clickhouse.client import ClickhouseError, Server
+from backup.clickhouse.gate import GATE
 from backup.clickhouse.sql import name
-from backup.clickhouse.swap import GATE, Swapped, swap
-from backup.errors import TargetError
+from backup.clickhouse.swap import Exchange, Swapped, swap_all
+from backup.errors import StoppedError, TargetError
 from demo.clickhouse import fill_langfuse
 
 TABLES = (
@@ -90,7 +91,8 @@ def restored_beside(lab: Any, database: str) -> tuple[Any, str]:
 
 
 def exchange(lab: Any, artifact: Any, aside: str, server: Server | None = None) -> Swapped:
-    return swap(server or lab.server, artifact, aside, f"{artifact.name}__before_1", stop=threading.Event())
+    made = Exchange(server or lab.server, artifact, aside, f"{artifact.name}__before_1")
+    return swap_all([made], threading.Event())[0]
 
 
 def ids(lab: Any, database: str, table: str) -> Counter[int]:
@@ -192,6 +194,39 @@ def test_a_failure_at_any_step_puts_everything_back(lab: Any, database: str) -> 
     server.left = FAILING[-1] + 1
     exchange(lab, artifact, aside, server)
     assert server.left == 0, "there is no step after the last that was broken"
+    server.close()
+
+
+def test_when_the_second_database_fails_the_first_is_put_back(
+    lab: Any, database: str, write: Callable[..., Writer]
+) -> None:
+    second = f"{database} 2"
+    lab.run(f"CREATE DATABASE {name(second)}")
+    for one in (database, second):
+        fill(lab, one)
+    made = [(*restored_beside(lab, one), one) for one in (database, second)]
+    before = [look(lab, found) for _, aside, one in made for found in (one, aside)]
+    server = Breaking(lab.settings.clickhouse, lab.mask)
+    server.left = 18 + 14  # all of the first's steps, and the second's third exchange
+    exchanges = [Exchange(server, artifact, aside, f"{one}__before_1") for artifact, aside, one in made]
+    writer = write(lab, name(database, "raw"), "number AS id, 'odd' AS kind", 10_000)
+    with pytest.raises(TargetError, match=r"broken by the test.*; .käse.* put back as before"):
+        swap_all(exchanges, threading.Event())
+    writer.close()
+
+    assert [look(lab, found) for _, aside, one in made for found in (one, aside)] == before
+    places = (database, made[0][1])
+    found = Counter(one for place in places for one in ids(lab, place, "raw").elements() if one >= 10_000)
+    assert found == Counter(writer.accepted)
+    for place in places:
+        rows = count(lab, f"SELECT count() AS n FROM {name(place, 'raw')}")
+        assert count(lab, f"SELECT sum(n) AS m FROM {name(place, 'total')}") == rows
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(StoppedError, match="the live tables are as they were"):
+        swap_all([Exchange(lab.server, *made[0][:2], "x")], stop)
+    again = [Exchange(lab.server, artifact, aside, f"{one}__before_1") for artifact, aside, one in made]
+    assert [one.notes for one in swap_all(again, threading.Event())] == [(), ()]
     server.close()
 
 
