@@ -170,7 +170,8 @@ class Book:
     service went down of late. `openings` are the times at which incidents were opened within the last minute or so, and
     `gathering` is when messages about a storm began to be gathered. `ids` are the newest incidents' ids. `round_over`
     says that everything was looked at since the start. `blind` says that we could not look when last asked, `sighted`
-    when that was last over. `ahead` is by how much the wall clock was ahead of the monotonic one, None at first.
+    when that was last over. `ahead` is by how much the wall clock was ahead of the monotonic one, None at first;
+    `steps` are the newest times at which it was stepped, each with by how much, in seconds.
     All times are monotonic seconds, and all lie in the past: `logbook` keeps them as wall time, and a wait that
     survives a restart has lasted as long as the wall clock says, and never less than nothing.
     """
@@ -185,6 +186,7 @@ class Book:
     blind: bool = False
     sighted: float | None = None
     ahead: float | None = None
+    steps: tuple[tuple[float, float], ...] = ()
 
     @property
     def open(self) -> tuple[Incident, ...]:

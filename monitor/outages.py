@@ -30,6 +30,7 @@ COUNT_EVERY = 60.0  # failed runs are added to the incident this often: each tim
 CLOCK_STEP = 5.0  # seconds by which the wall clock must move against the other to have been stepped
 TIMELINE_MOST = 100
 IDS_KEPT = 200
+STEPS_KEPT = 50
 NAMED_MOST = 12
 
 
@@ -102,6 +103,7 @@ class _Turn:
         self.ids = book.ids
         self.sighted = now if book.blind and blind is None else book.sighted
         self.ahead = wall - now if book.ahead is None else book.ahead
+        self.steps = book.steps
         self.view = View(graph=graph, seen=seen, cases=self.cases, held=self.held)
         rested = self.sighted is None or now - self.sighted >= BLIND_REST
         self.may_open = self.round_over and blind is None and rested
@@ -139,6 +141,7 @@ class _Turn:
             blind=self.blind is not None,
             sighted=self.sighted,
             ahead=self.ahead,
+            steps=self.steps,
         )
         return self.book if moved == self.book else moved
 
@@ -148,6 +151,7 @@ class _Turn:
         if abs(by) <= CLOCK_STEP:
             return
         self.ahead += by
+        self.steps = (*self.steps, (self.now, by))[-STEPS_KEPT:]
         for root, case in self.cases.items():
             one = case.incident
             moved = replace(
@@ -433,10 +437,9 @@ class _Turn:
         return chosen
 
     def _age(self, one: Seen) -> float:
-        """How long it has been in trouble, in seconds: by the clock that is never stepped, where that knows."""
-        if one.troubled_at is not None:
-            return max(0.0, self.now - one.troubled_at)
-        return max(0.0, self.wall - one.since)
+        """How long it has been in trouble, in seconds, whatever steps the wall clock took since."""
+        began = self.now if one.troubled_at is None else one.troubled_at
+        return max(0.0, self.wall - one.since - sum(by for at, by in self.steps if at > began))
 
     def _title(self, name: str) -> str:
         return "Watchkeeper" if name == BLIND else self.graph.title(name)
