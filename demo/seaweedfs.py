@@ -17,7 +17,11 @@ from demo.server import Server
 
 
 class Seaweedfs(Server):
-    """An S3 store with one pair of keys and the bucket `backups` (and any other of `buckets`)."""
+    """An S3 store with one pair of keys and the bucket `backups` (and any other of `buckets`).
+
+    `memory` is what it may take before it spends its time on collecting: 256 MiB are enough to be looked at, while one
+    that takes in a gigabyte burns twice the CPU within them (measured: 7.7 s instead of 3.1 s for 335 MB).
+    """
 
     name = "seaweedfs"
 
@@ -28,6 +32,7 @@ class Seaweedfs(Server):
         access_key: str = "demo-access-key",
         secret_key: str = "demo-secret-key-0123456789",
         buckets: Sequence[str] = ("backups", "langfuse"),
+        memory: str = "256MiB",
         keeper: Keeper | None = None,
     ) -> None:
         super().__init__(keeper=keeper)
@@ -35,6 +40,7 @@ class Seaweedfs(Server):
         self.access_key = access_key
         self.secret_key = secret_key
         self.buckets = tuple(buckets)
+        self._memory = memory
         self._inner = {
             option: free_port()
             for option in (
@@ -71,7 +77,7 @@ class Seaweedfs(Server):
         }
         return Command(
             argv=[str(_binary()), "server", "-s3", *(f"-{name}={value}" for name, value in options.items())],
-            environ=clean_environ(TMPDIR=str(self.folder), HOME=str(self.folder), GOMEMLIMIT="256MiB"),
+            environ=clean_environ(TMPDIR=str(self.folder), HOME=str(self.folder), GOMEMLIMIT=self._memory),
             last=signal.SIGKILL,  # asked to end, it waits for streams between its own parts, which never end
             leftovers=[
                 f"/tmp/seaweedfs-{part}-grpc-{self._inner[option]}.sock"
