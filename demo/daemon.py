@@ -31,7 +31,8 @@ def daemon_variables(stack: Mapping[str, str], *, interval: float) -> dict[str, 
     """The stack's variables and, for a pace other than the daemon's own 60 seconds, those that set it."""
     if interval == 60:
         return dict(stack)
-    return {**stack, "CHECK_INTERVAL": f"{interval:g}", "CONFIRM_INTERVAL": f"{interval / 5:g}"}
+    pace = {"CHECK_INTERVAL": interval, "CONFIRM_INTERVAL": interval / 5, "PAGE_AFTER": interval * 2}
+    return {**stack, **{name: f"{seconds:g}" for name, seconds in pace.items()}}
 
 
 class Daemon(Server):

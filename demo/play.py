@@ -6,15 +6,17 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from demo.daemon import CHECK, RUN, Change, Daemon, Recorder, daemon_variables
 from demo.outages import Outage, find, listing
 from demo.process import DemoError, Keeper, clean_environ
+from demo.provider import Provider
 from demo.stack import Stack
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -76,11 +78,14 @@ def show_outages() -> int:
 
 
 class Show:
-    """The daemon's words as they come, and the outages in between: a planned one, or what is typed."""
+    """The daemon's words and alerts as they come, and the outages in between: a planned one, or what is typed."""
 
-    def __init__(self, stack: Stack, daemon: Daemon) -> None:
+    def __init__(self, stack: Stack, daemon: Daemon, provider: Provider) -> None:
         self._stack = stack
         self._daemon = daemon
+        self._provider = provider
+        self._told = 0
+        self._paged = 0
         self._recorder = Recorder()
         self._broken: Outage | None = None
 
@@ -88,6 +93,17 @@ class Show:
         """Prints what the daemon said since the last call."""
         for line in self._daemon.said():
             _say(f"  {line}")
+        self._alerts()
+
+    def _alerts(self) -> None:
+        """Prints what came to Slack's and PagerDuty's stand-ins since the last call, as a person would read it."""
+        messages, events = self._provider.memory.slack[self._told :], self._provider.memory.events[self._paged :]
+        self._told, self._paged = self._told + len(messages), self._paged + len(events)
+        for message in messages:
+            _say(textwrap.indent(slack_text(message), "  ┃ "))
+        for event in events:
+            if event["event_action"] == "trigger":
+                _say(f"  ┃ PagerDuty wakes somebody: {event['payload']['summary']}")
 
     def follow(self, seconds: float | None) -> None:
         """Shows the daemon's words for some seconds or until Ctrl-C, and does what is typed on a terminal."""
@@ -172,9 +188,11 @@ def _stack(wish: Wish, outage: Outage | None, *, stream: TextIO | None = None) -
 @contextlib.contextmanager
 def _daemon(stack: Stack, wish: Wish) -> Iterator[Show]:
     """The daemon, started and announced; afterwards it has ended and its last words are shown."""
-    variables = daemon_variables(stack.variables, interval=wish.interval)
+    provider = Provider().start()
+    tells = provider.environ("slack", "pagerduty")
+    variables = {**daemon_variables(stack.variables, interval=wish.interval), **tells}
     daemon = Daemon(variables, command=wish.daemon, keeper=stack.keeper)
-    show = Show(stack, daemon)
+    show = Show(stack, daemon, provider)
     try:
         daemon.start()
         for line in _where(stack, daemon, wish):
@@ -184,6 +202,7 @@ def _daemon(stack: Stack, wish: Wish) -> Iterator[Show]:
         _ignore_signals()
         daemon.stop()
         show.words()
+        provider.stop()
 
 
 def _where(stack: Stack, daemon: Daemon, wish: Wish) -> list[str]:
@@ -197,6 +216,7 @@ def _where(stack: Stack, daemon: Daemon, wish: Wish) -> list[str]:
         f"  as JSON       {daemon.url}/api/v1/status",
         f"  its log       {daemon.log}",
         f"  it looks      {pace}",
+        "  it tells      stand-ins of Slack and PagerDuty; what they are told is shown behind ┃",
         f"  to break      kill -STOP or kill -9 one of: {pids}",
         "                python -m demo --list shows what can be played with --outage",
         "",
@@ -222,6 +242,13 @@ def _change(change: Change, *, broken: float, mended: float) -> str:
     else:
         when = f"{change.at - mended:.1f} s after it was mended"
     return f"  {change.name:<20} {change.before} → {change.after}{cause}, {when}"
+
+
+def slack_text(message: Mapping[str, Any]) -> str:
+    """What a message to Slack says, as plain lines."""
+    blocks = [block for one in message.get("attachments", []) for block in one["blocks"]]
+    texts = [message["text"], *(block["text"]["text"] for block in blocks if "text" in block)]
+    return "\n".join(texts).replace("*", "").replace("`", "")
 
 
 def _typed() -> list[str]:

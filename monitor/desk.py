@@ -37,6 +37,7 @@ from monitor.state import StateFile
 
 log = structlog.get_logger()
 
+RESOLVES_APART = 2.0  # seconds between resolves of what a provider may remember of us
 TURN = 1.0  # seconds between two turns that nothing else brought about
 
 
@@ -207,7 +208,9 @@ class Desk:
             return ()
         up = {name: self._known.seen[name] for name in self._forgotten if self._known.seen[name].state == State.UP}
         self._forgotten -= {*up, *book.cases}
-        return amnesia(self._graph, up, self._ways(book), wall=wall) if up else ()
+        puts = amnesia(self._graph, up, self._ways(book), wall=wall) if up else ()
+        # One after the other, so that what breaks meanwhile does not wait behind hundreds of them.
+        return tuple(replace(put, due=wall + number * RESOLVES_APART) for number, put in enumerate(puts))
 
     def _keep(self, book: Book, ended: Sequence[Incident], puts: Sequence[Put], now: float, wall: float) -> None:
         """Hands the recorder what has to be written. Whatever it is, it can be written twice."""

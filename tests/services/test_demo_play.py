@@ -161,4 +161,4 @@ def test_the_recorder_keeps_changes_and_not_first_sights() -> None:
 
 def test_the_daemons_own_pace_sets_no_variable() -> None:
     assert daemon_variables({"A": "1"}, interval=60) == {"A": "1"}
-    assert daemon_variables({}, interval=5) == {"CHECK_INTERVAL": "5", "CONFIRM_INTERVAL": "1"}
+    assert daemon_variables({}, interval=5) == {"CHECK_INTERVAL": "5", "CONFIRM_INTERVAL": "1", "PAGE_AFTER": "10"}

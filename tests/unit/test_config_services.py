@@ -425,15 +425,15 @@ def test_of_several_databases_each_takes_its_own() -> None:
     services = found(
         {
             "DATABASE_URL": "postgres://db",
-            "DATABASE_URL__LANGFUSE": "postgres://db",
-            "DATABASE_URL__EU": "postgres://db",
-            "DATABASE_URL__OPENWEBUI": "postgres://db",
+            "DATABASE_URL__LANGFUSE": "postgres://db-langfuse",
+            "DATABASE_URL__EU": "postgres://db-eu",
+            "DATABASE_URL__OPENWEBUI": "postgres://db-webui",
             "REDIS_URL__LANGFUSE": "redis://r",
             "LITELLM_URL": "litellm",
-            "LITELLM_URL__EU": "litellm",
-            "LITELLM_URL__US": "litellm",
+            "LITELLM_URL__EU": "litellm-eu",
+            "LITELLM_URL__US": "litellm-us",
             "LANGFUSE_URL": "langfuse",
-            "LANGFUSE_URL__EU": "langfuse",
+            "LANGFUSE_URL__EU": "langfuse-eu",
             "LANGFUSE_WORKER_URL": "worker",
             "OPEN_WEBUI_URL": "webui",
             "SAAS_API_URL__EU": "saas",
@@ -450,6 +450,20 @@ def test_of_several_databases_each_takes_its_own() -> None:
         "open-webui": ("litellm", "postgres-openwebui"),
         "saas-api-eu": ("litellm-eu", "postgres-eu"),
     }
+
+
+def test_databases_on_one_server_depend_on_the_first_so_that_its_outage_is_one() -> None:
+    services = found(
+        {
+            "DATABASE_URL": "postgres://db/litellm",
+            "DATABASE_URL__LANGFUSE": "postgres://db:5432/langfuse",
+            "DATABASE_URL__OTHER": "postgres://db:6432/other",
+            "LANGFUSE_URL": "langfuse",
+        }
+    )
+    assert services["postgres"].depends_on == services["postgres-other"].depends_on == ()
+    assert services["postgres-langfuse"].depends_on == ("postgres",)
+    assert services["langfuse-web"].depends_on == ("postgres-langfuse",)
 
 
 def test_a_missing_database_is_a_fault_of_litellm_only_where_one_is_watched() -> None:
