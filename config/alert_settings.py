@@ -101,8 +101,7 @@ class AlertSettings:
                 default=60.0,
                 least=0,
                 most=DAY,
-                says="Seconds an outage lasts before PagerDuty is told, so that a redeploy wakes nobody. Chat hears at "
-                "once.",
+                says="Seconds a confirmed outage lasts before PagerDuty is told: a redeploy wakes nobody.",
             ),
             cooldown=MINUTE
             * env.number(
@@ -110,7 +109,7 @@ class AlertSettings:
                 default=15.0,
                 least=0.01,
                 most=7 * DAY / MINUTE,
-                says="Minutes from an alert to its first reminder; each further one waits longer.",
+                says="Minutes from an alert to its first reminder in chat; then twice as long each time, up to a day.",
             ),
             on_success=env.flag(
                 "ALERT_ON_SUCCESS", default=False, says="Whether a backup that went well is told in chat too."

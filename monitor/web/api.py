@@ -10,7 +10,7 @@ from typing import Any
 from monitor.board import WORST_FIRST, BackupStatus, Board, CheckStatus, ServiceStatus
 from monitor.incidents import BLIND, Incident
 from monitor.judge import State
-from monitor.routing import Silence
+from monitor.silences import Silence
 
 
 def status_document(board: Board) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from monitor.incidents import Incident
-from monitor.routing import Silence
+from monitor.silences import Silence
 from monitor.web.api import title_of
 from monitor.web.times import moment, span
 

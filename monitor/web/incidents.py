@@ -14,9 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from monitor.board import Board
-from monitor.cron import read_cron
-from monitor.incidents import Incident
-from monitor.routing import Silence
+from monitor.incidents import BLIND, Incident
+from monitor.silences import Silence, check_window
 from monitor.web.api import incident_document, silence_document
 from monitor.web.guard import Guard, is_near
 
@@ -159,7 +158,7 @@ class IncidentRoutes:
 def read_silence(body: Mapping[str, object], *, services: Mapping[str, object], now: float) -> Silence:
     """The silence that a request's body asks for, from `now` (epoch seconds) on. Raises UnusableError."""
     pattern = _text(body, "service", 'which service: its name, or a pattern such as "langfuse-*"', most=100)
-    if not any(fnmatchcase(name, pattern) for name in services):
+    if pattern != BLIND and not any(fnmatchcase(name, pattern) for name in services):
         raise UnusableError(f"no service is called {pattern}; there are {', '.join(sorted(services))}")
     length = read_length(body.get("for"))
     why = _text(body, "why", "why, so that whoever wonders at the silence knows", most=500)
@@ -170,7 +169,7 @@ def read_silence(body: Mapping[str, object], *, services: Mapping[str, object], 
     cron = _text(body, "cron", "", most=200) if body.get("cron") else ""
     if cron:
         try:
-            read_cron(cron)
+            check_window(cron, length)
         except ValueError as error:
             raise UnusableError(f"cron: {error}") from None
     return Silence(

@@ -18,7 +18,7 @@ from monitor.board import Board, ServiceStatus
 from monitor.diagnose.base import Diagnosis
 from monitor.incidents import Incident
 from monitor.judge import State, Track
-from monitor.routing import Silence
+from monitor.silences import Silence
 from monitor.spans import Bar
 from monitor.web.api import rfc3339
 from monitor.web.incident_card import incident_card, silence_in_words
@@ -27,6 +27,7 @@ from monitor.web.times import DAY, HOUR, clock, moment, span
 FOLD_FROM = 60  # services that are up, from which on they are folded away
 NAMED = 4  # services of one state that the headline names, beyond which it counts them
 FACTS = 6  # facts shown of one service
+OVERDUE = 600.0  # seconds an alert may wait before the page says so
 FACT_LENGTH = 60  # characters shown of one fact
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -82,9 +83,20 @@ class PageSnapshot:
             notices.append(board.state_problem)
         if board.standby:
             notices.append("This daemon stands by: another one holds the state folder and does the watching.")
+        notices += list(_undelivered(board, now))
         notices += [silence_in_words(silence) for silence in silences if silence.active(now)]
         rows = tuple(_row(status, history.get(name, ())) for name, status in board.services.items())
         return cls(board.instance, board.version, board.started_at, now, tuple(notices), rows, tuple(incidents))
+
+
+def _undelivered(board: Board, now: float) -> Iterator[str]:
+    """Gives which channels are not told what they should be, and why."""
+    for name, channel in board.outbox.items():
+        waited = now - channel.oldest_at if channel.oldest_at is not None else 0.0
+        if channel.refused or waited > OVERDUE:
+            how = "are refused there" if channel.refused else f"have waited for {span(waited)}"
+            error = f": {channel.last_error.rstrip('. ')}" if channel.last_error else ""
+            yield f"Alerts to {name} {how}{error}. Try it: python -m monitor test-alert {name}"
 
 
 def _row(status: ServiceStatus, bars: Sequence[Bar]) -> Row:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 import httpx
 import pytest
 
+from alerts.trouble import DeliveryStatus
 from config.causes import Cause
 from config.checks import TcpParams
 from config.secret import Secret
@@ -16,7 +17,7 @@ from config.services import Check, Service
 from monitor.board import Board, CheckStatus, ServiceStatus
 from monitor.incidents import BLIND, Entry, Happening, Incident
 from monitor.judge import State, Track
-from monitor.routing import Silence
+from monitor.silences import Silence
 from monitor.web.app import bind, build_app, serve
 
 NOW = 1_700_000_000.0
@@ -213,6 +214,26 @@ def test_a_silence_that_comes_again_has_a_length_and_no_end(site: Start) -> None
     assert (document["maintenance"], document["by"]) == (True, "somebody")
 
 
+def test_the_daemon_s_own_sight_is_silenced_by_its_name_alone(site: Start) -> None:
+    one = site(Desk())
+    assert one.ask("POST", "/api/v1/silences", {**GOOD, "service": BLIND}).status_code == 201
+    assert one.ask("POST", "/api/v1/silences", {**GOOD, "service": "(b*"}).status_code == 400
+
+
+def test_the_page_says_which_alerts_do_not_get_through(site: Start) -> None:
+    one = site(Desk())
+    one.board.outbox = {
+        "slack": DeliveryStatus(channel="slack", refused=True, last_error=f"Slack answered 404: {EVIL}"),
+        "discord": DeliveryStatus(channel="discord", pending=1, oldest_at=NOW - 700, last_error="no answer"),
+        "webhook": DeliveryStatus(channel="webhook", pending=1, oldest_at=NOW - 20, last_error="no answer"),
+    }
+    text = one.ask("GET", "/").text
+    assert "Alerts to slack are refused there: Slack answered 404" in text
+    assert "Alerts to discord have waited for 11 min: no answer" in text
+    assert "webhook" not in text
+    assert EVIL not in text
+
+
 GOOD = {"service": "postgres", "for": "2h", "why": "because"}
 
 
@@ -232,6 +253,7 @@ GOOD = {"service": "postgres", "for": "2h", "why": "because"}
         ({**GOOD, "why": "x" * 501}, "longer than 500"),
         ({**GOOD, "cron": "@daily"}, "cron: a cron line has five fields"),
         ({**GOOD, "cron": "0 0 30 2 *"}, "cron: it never comes"),
+        ({**GOOD, "cron": "0 3 * * *", "for": "30s"}, "cron: a window lasts from a minute"),
         ({**GOOD, "maintenance": "yes"}, "true or false"),
         ({**GOOD, "untill": "x"}, "untill is not known here"),
     ],
