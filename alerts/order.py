@@ -11,6 +11,7 @@ from enum import StrEnum
 from alerts.alert import Alert, Kind, Severity, from_json
 
 GROUP_MOST = 40  # alerts told in one message: as many as a channel names
+SLEW = 60.0  # seconds by which a clock is put right without anybody noticing
 _RANK = {Kind.OPEN: 0, Kind.RESOLVE: 2}  # whatever the clock did meanwhile; all other kinds come between
 
 
@@ -55,9 +56,9 @@ class Row:
     alert: str = ""
 
     def held_for(self, now: float) -> float:
-        """Seconds until it may be told; 0 when the clock shows a time before it was put."""
+        """Seconds until it may be told; 0 when the clock went back since it was put, by more than SLEW."""
         left = self.due - now
-        return left if 0 < left <= self.hold else 0.0
+        return left if 0 < left <= self.hold + SLEW else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

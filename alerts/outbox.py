@@ -205,9 +205,9 @@ def refuse(conn: sqlite3.Connection, channel: str, *, now: float) -> bool:
 def backlog(conn: sqlite3.Connection, *, now: float) -> dict[str, Backlog]:
     """What waits, by channel; what is held back on purpose does not count yet."""
     found: dict[str, list[float]] = {}
-    for channel, due, hold in conn.execute("SELECT channel, due, hold FROM outbox WHERE fate = 'waiting'"):
-        if not 0 < due - now <= hold:
-            found.setdefault(channel, []).append(min(due, now))
+    for row in _rows(conn, "WHERE fate = 'waiting'"):
+        if not row.held_for(now):
+            found.setdefault(row.channel, []).append(min(row.due, now))
     return {channel: Backlog(pending=len(dues), oldest_at=min(dues)) for channel, dues in found.items()}
 
 
