@@ -457,3 +457,40 @@ def test_a_value_of_the_wrong_kind_is_told_at_its_place_and_changes_nothing(told
             assert [service.name for service in found.services] == [service.name for service in plain], (key, value)
             told_of = [problem for problem in found.problems if "services.litellm" in problem.place]
             assert bool(told_of) != meant, (key, value)
+
+
+def test_how_loudly_a_service_and_a_check_are_told(told: Told) -> None:
+    found = services(
+        told(
+            """
+            [services.redis]
+            alert = "warning"
+            runbook = "https://wiki.example.com/redis?page=1#start"
+
+            [services.redis.checks.ping]
+            alert = "none"
+            """
+        )
+    )
+    assert (found["redis"].alert, found["redis"].runbook) == ("warning", "https://wiki.example.com/redis?page=1#start")
+    assert check(found["redis"], "ping").alert == "none"
+    assert (found["litellm"].alert, found["litellm"].runbook) == (None, "")
+    assert {one.alert for one in found["litellm"].checks} == {None}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('alert = "loud"', "is not one of the words it may hold"),
+        ("alert = 1", "is not one of the words it may hold"),
+        ('runbook = "wiki.example.com/redis"', "is no address that a browser opens"),
+        ('runbook = "javascript:alert(1)"', "is no address that a browser opens"),
+        ('runbook = "https://me:c4n4ryS3cret@wiki.example.com/"', "is no address that a browser opens"),
+        ('runbook = "https://wiki.example.com/<page>"', "is no address that a browser opens"),
+        ("runbook = 3", "is a whole number, not text"),
+    ],
+)
+def test_a_loudness_or_a_runbook_that_is_none_is_refused(told: Told, line: str, says: str) -> None:
+    (problem,) = told(f"[services.redis]\n{line}\n").problems
+    assert says in problem.message
+    assert CANARY not in str(problem)
