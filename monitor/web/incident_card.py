@@ -49,4 +49,6 @@ def silence_in_words(silence: Silence) -> str:
     until = "" if silence.until is None else f" until {moment(silence.until)}"
     rhythm = f" (again and again: {silence.cron})" if silence.cron else ""
     kind = "Maintenance" if silence.maintenance else "Silenced"
-    return f"{kind}: nothing is told about {silence.service}{until}{rhythm}. {silence.by} says: {silence.why}"
+    return (
+        f"{kind}: nothing is told about {silence.service}{until}{rhythm}. {silence.by} says: {silence.why.rstrip('.')}."
+    )

@@ -64,6 +64,7 @@ class PageSnapshot:
     notices: tuple[str, ...]
     rows: tuple[Row, ...]
     incidents: tuple[Incident, ...]
+    silences: tuple[str, ...]
 
     @classmethod
     def take(
@@ -84,9 +85,17 @@ class PageSnapshot:
         if board.standby:
             notices.append("This daemon stands by: another one holds the state folder and does the watching.")
         notices += list(_undelivered(board, now))
-        notices += [silence_in_words(silence) for silence in silences if silence.active(now)]
         rows = tuple(_row(status, history.get(name, ())) for name, status in board.services.items())
-        return cls(board.instance, board.version, board.started_at, now, tuple(notices), rows, tuple(incidents))
+        return cls(
+            instance=board.instance,
+            version=board.version,
+            started_at=board.started_at,
+            now=now,
+            notices=tuple(notices),
+            rows=rows,
+            incidents=tuple(incidents),
+            silences=tuple(silence_in_words(silence) for silence in silences if silence.active(now)),
+        )
 
 
 def _undelivered(board: Board, now: float) -> Iterator[str]:

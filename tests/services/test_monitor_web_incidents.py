@@ -159,6 +159,7 @@ def test_the_page_shows_open_ones_first_and_those_that_are_over_last_and_escapes
     assert 'id="20231114T221200Z-postgres"' in text
     assert '<a href="#postgres">PostgreSQL</a>' in text
     assert "takes down LiteLLM, gone" in text
+    assert "took down LiteLLM, gone" in text
     assert "Watchkeeper itself" in text
     assert text.index("Open incidents") < text.index('id="postgres"') < text.index("Over, in the last 7 days")
     assert "lasted 1 min" in text
@@ -200,6 +201,7 @@ def test_a_silence_comes_shows_and_ends(site: Start) -> None:
     assert one.ask("GET", "/api/v1/silences").json() == {"silences": [document]}
     page = one.ask("GET", "/").text
     assert "nothing is told about post* until 2023-11-14 23:43:20 UTC" in page
+    assert 'class="summary up"' in page  # planned silence is no trouble
     assert EVIL not in page
     ended = one.ask("DELETE", f"/api/v1/silences/{document['id']}")
     assert (ended.status_code, ended.json()) == (200, {"status": "ended"})
