@@ -1,4 +1,5 @@
-"""Bytes on their way into a store: compressed, sealed, hashed, counted, cut into pieces. `read_plain` is the way back.
+"""Bytes on their way into a store: compressed, sealed, hashed, counted, cut into pieces. backup/readback.py is the way
+back.
 
 The plain bytes are cut into frames of 2 MiB, each compressed by itself (two threads do that side by side), and frames
 are gathered into pieces that hold whole ones. Sealed, each piece is an age file of its own: a single age stream could
@@ -6,8 +7,7 @@ be read from its beginning only, while pieces are fetched, opened and decompress
 one by one by hand. zstd reads frames that follow one another, so pieces in the order of their names are one archive.
 
 Memory does not grow with the database: one frame being filled, three compressed or waiting, one piece being gathered
-and those in flight, which together stay within `in_flight` times 8 MiB, or one when pieces are larger. Only the list of
-pieces grows; so that it stays short, pieces grow in two steps, once 8 GiB and once 24 GiB are stored, to 32 MiB.
+and those in flight. What grows is the list of pieces, by some 360 bytes for each 8 MiB stored.
 """
 
 import contextlib
@@ -15,19 +15,17 @@ import hashlib
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
-from backup.errors import ArchiveError, StoreError
+from backup.errors import StoreError
 from backup.flight import Budget, Put
-from backup.manifest import Artifact, Piece
-from backup.seal import check_recipients, unseal
+from backup.manifest import Piece
+from backup.seal import check_recipients
 from backup.storage.base import Storage
-from config.secret import Secret
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -37,19 +35,10 @@ else:
 MIB = 1024 * 1024
 FRAME = 2 * MIB
 PIECE = 8 * MIB
-# From which piece on they are how many times as large: 8 MiB up to 8 GiB stored, 16 up to 24 GiB, 32 above.
-STEPS = ((2000, 4), (1000, 2), (0, 1))
 COMPRESSORS = 2
 # Compressed ahead of the one whose turn it is.
 AHEAD = 3
 COMPRESSION = "zstd, independent frames of 2 MiB"
-# A frame of ours is never larger; one that claims to be is not ours and could fill the memory.
-LARGEST_FRAME = 64 * MIB
-
-OTHER_POINT = "take another restore point: python -m backup list"
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +54,7 @@ class Written:
 class PieceWriter:
     """Takes plain bytes and stores them as `<point_prefix><folder>/000000`, `…/000001` and so on.
 
-    Given the store, the point's prefix (`<source>/<point>/`) and the artifact's folder in it, the first pieces' size
+    Given the store, the point's prefix (`<source>/<point>/`) and the artifact's folder in it, the pieces' largest size
     and how many of that size may be in flight, age public keys (none: not sealed) and zstd's level. To be used by one
     thread, which waits in `write` while the store is behind. The first failure, of whichever thread, is kept and raised
     by every call after it. Used as a context manager it aborts what was not finished.
@@ -98,7 +87,6 @@ class PieceWriter:
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
         self._puts: deque[Put] = deque()
-        self._keys: list[str] = []
         self._pieces: list[Piece] = []
         self._count = 0
         self._failure: BaseException | None = None
@@ -177,25 +165,23 @@ class PieceWriter:
 
     def _gather(self, compressed: bytes) -> None:
         """Adds a compressed frame to the piece, after sending that off when both together would be too large."""
-        if self._gathered_bytes + len(compressed) > self._largest():
+        if self._gathered_bytes + len(compressed) > self._piece_bytes:
             self._send()
         self._gathered.append(compressed)
         self._gathered_bytes += len(compressed)
 
-    def _largest(self) -> int:
-        return self._piece_bytes * next(times for first, times in STEPS if self._count >= first)
-
     def _send(self) -> None:
         if not self._gathered:
             return
-        key = f"{self._folder}/{self._count:06d}"
-        put = Put(self._storage, self._point_prefix, key, self._gathered, self._recipients)
+        put = Put(self._storage, self._point_prefix, self._key(self._count), self._gathered, self._recipients)
         self._gathered, self._gathered_bytes = [], 0
         self._count += 1
-        self._keys.append(put.key)
         self._puts.append(put)
         put.start(self._budget)
         self._reap(wait=False)
+
+    def _key(self, number: int) -> str:
+        return f"{self._folder}/{number:06d}"
 
     def _reap(self, *, wait: bool) -> None:
         """Takes note of the pieces that are there. Raises the failure of one that is not."""
@@ -213,7 +199,7 @@ class PieceWriter:
             if put.started:
                 put.ended.wait()
         try:
-            self._storage.delete(self._keys)
+            self._storage.delete(self._point_prefix + self._key(number) for number in range(self._count))
         except StoreError:
             cleaned.set_result(False)
         else:
@@ -238,119 +224,12 @@ class PieceWriter:
 def compression_options(level: int) -> dict[int, int]:
     """zstd's parameters for a level; each frame carries its own checksum, which `zstd -d` looks at.
 
-    At level 1 a smaller hash table is faster and makes frames of this size 6 % smaller (measured).
+    At levels 1 and 3 hash tables that fit a core's cache are better for frames of this size (docs/decisions/0007).
     """
     parameter = zstd.CompressionParameter
     options: dict[int, int] = {parameter.compression_level: level, parameter.checksum_flag: 1}
     if level == 1:
         options[parameter.hash_log] = 15
+    elif level == 3:
+        options |= {parameter.hash_log: 16, parameter.chain_log: 15, parameter.min_match: 6}
     return options
-
-
-def read_plain(
-    storage: Storage, point_prefix: str, artifact: Artifact, *, identities: Sequence[Secret] = (), workers: int = 2
-) -> Iterator[bytes]:
-    """The plain bytes of an artifact, in order, 2 MiB at a time. Up to `workers` pieces are fetched ahead.
-
-    No byte of a piece is given before the piece's size and SHA-256 are right. The whole's are known at the end only:
-    bytes count once the iterator has ended without raising. Raises ArchiveError, which names the piece that is missing,
-    cut off or changed, KeyMissingError, StoreError.
-    """
-    _check_order(artifact)
-    fetch = partial(_open_piece, storage, point_prefix, bool(artifact.recipients), tuple(identities))
-    fetchers = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
-    expanders = ThreadPoolExecutor(COMPRESSORS, thread_name_prefix="unzstd")
-    digest, count = hashlib.sha256(), 0
-    try:
-        pieces = _ahead(fetchers, fetch, artifact.pieces, workers)
-        for plain in _ahead(expanders, _expand, _frames(pieces), AHEAD):
-            digest.update(plain)
-            count += len(plain)
-            yield plain
-    finally:
-        fetchers.shutdown(wait=False, cancel_futures=True)
-        expanders.shutdown(wait=False, cancel_futures=True)
-    if count != artifact.plain_bytes or digest.hexdigest() != artifact.sha256:
-        raise ArchiveError(
-            f"{artifact.label} gave {count} bytes that are not the {artifact.plain_bytes} that were dumped",
-            OTHER_POINT,
-        )
-
-
-def hash_stored(storage: Storage, point_prefix: str, artifact: Artifact, *, workers: int = 2) -> Iterator[Piece]:
-    """Fetches every piece and compares size and SHA-256; gives each piece that is right. Needs no key.
-
-    Raises ArchiveError, which names the first piece that is not, and StoreError.
-    """
-    _check_order(artifact)
-    fetchers = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
-    try:
-        for piece, _ in _ahead(fetchers, partial(_fetch_piece, storage, point_prefix), artifact.pieces, workers):
-            yield piece
-    finally:
-        fetchers.shutdown(wait=False, cancel_futures=True)
-
-
-def _check_order(artifact: Artifact) -> None:
-    """Pieces are numbered from 0 in one folder: a list that lacks one or has them mixed is not what was written."""
-    folders = {piece.key.rpartition("/")[0] for piece in artifact.pieces}
-    numbers = [piece.key.rpartition("/")[2] for piece in artifact.pieces]
-    if len(folders) != 1 or numbers != [f"{number:06d}" for number in range(len(numbers))]:
-        raise ArchiveError(f"the manifest's pieces of {artifact.label} are not complete and in order", OTHER_POINT)
-
-
-def _fetch_piece(storage: Storage, point_prefix: str, piece: Piece) -> tuple[Piece, bytes]:
-    key = point_prefix + piece.key
-    try:
-        data = storage.get(key)
-    except KeyError:
-        raise ArchiveError(f"the piece {key} is missing", OTHER_POINT) from None
-    if len(data) != piece.size:
-        raise ArchiveError(f"the piece {key} has {len(data)} bytes instead of {piece.size}", OTHER_POINT)
-    if hashlib.sha256(data).hexdigest() != piece.sha256:
-        raise ArchiveError(f"the piece {key} is not what was written: its SHA-256 differs", OTHER_POINT)
-    return piece, data
-
-
-def _open_piece(
-    storage: Storage, point_prefix: str, sealed: bool, identities: tuple[Secret, ...], piece: Piece
-) -> tuple[str, bytes]:
-    """A piece's key and its frames."""
-    key = point_prefix + piece.key
-    _, data = _fetch_piece(storage, point_prefix, piece)
-    return key, unseal(data, identities, f"the piece {key}") if sealed else data
-
-
-def _frames(pieces: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, memoryview]]:
-    """Every frame of the pieces, with the key of its piece."""
-    for key, data in pieces:
-        rest = memoryview(data)
-        while rest:
-            try:
-                size = zstd.get_frame_size(rest)
-            except zstd.ZstdError:
-                raise ArchiveError(f"the piece {key} does not hold whole zstd frames", OTHER_POINT) from None
-            yield key, rest[:size]
-            rest = rest[size:]
-
-
-def _expand(frame: tuple[str, memoryview]) -> bytes:
-    key, data = frame
-    try:
-        size = zstd.get_frame_info(data).decompressed_size
-        if size is None or size > LARGEST_FRAME:
-            raise ArchiveError(f"the piece {key} holds a frame that is not ours", OTHER_POINT)
-        return zstd.decompress(data)
-    except zstd.ZstdError:
-        raise ArchiveError(f"the piece {key} cannot be decompressed", OTHER_POINT) from None
-
-
-def _ahead(executor: ThreadPoolExecutor, work: Callable[[T], U], items: Iterable[T], count: int) -> Iterator[U]:
-    """`work` done on `items` by the executor's threads, no more than `count` ahead, given in the items' order."""
-    waiting: deque[Future[U]] = deque()
-    for item in items:
-        waiting.append(executor.submit(work, item))
-        if len(waiting) > count:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

@@ -17,8 +17,8 @@ from backup.manifest import PROOF, Artifact, Level, rfc3339
 from backup.postgres.archive import Archive, pick_reader, read_text
 from backup.postgres.clients import installed
 from backup.progress import Listener, Progress
+from backup.readback import OTHER_POINT, hash_stored
 from backup.storage.base import Storage
-from backup.stream import OTHER_POINT, hash_stored
 from config.secret import Secret
 
 FORMAT = 1

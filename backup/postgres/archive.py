@@ -14,8 +14,8 @@ from backup.manifest import Artifact
 from backup.postgres.child import Child, Ended
 from backup.postgres.clients import Client
 from backup.postgres.explain import one_line
+from backup.readback import OTHER_POINT, read_plain
 from backup.storage.base import Storage
-from backup.stream import OTHER_POINT, read_plain
 from config.secret import Secret
 
 ENTRY = re.compile(r"\d+; \d+ \d+ (.*)")
@@ -85,7 +85,7 @@ class Archive:
         return self._head
 
     def plain(self) -> Iterator[bytes]:
-        """The dump, checked as it comes: see `backup.stream.read_plain`."""
+        """The dump, checked as it comes: see `backup.readback.read_plain`."""
         return read_plain(self._storage, self._prefix, self.artifact, identities=self._identities)
 
     def contents(self, stop: threading.Event) -> Contents:

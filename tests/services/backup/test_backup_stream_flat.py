@@ -11,17 +11,19 @@ from typing import Any
 import pytest
 
 from backup.manifest import Artifact
+from backup.readback import read_plain
 from backup.seal import keygen
 from backup.storage.base import Storage
-from backup.stream import MIB, PieceWriter, read_plain
+from backup.stream import MIB, PieceWriter
 
 POINT = "default/20261121T030000Z-7f3a/"
 SCRIPT = """
     import os, re, sys
     from pathlib import Path
     from backup.manifest import Artifact
+    from backup.readback import read_plain
     from backup.storage.folder import FolderStorage
-    from backup.stream import MIB, PieceWriter, read_plain
+    from backup.stream import MIB, PieceWriter
 
     def peak():
         # Not ru_maxrss: that begins with what the process that started us had.

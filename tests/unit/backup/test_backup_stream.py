@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from backup import stream
 from backup.errors import ArchiveError, KeyMissingError, SettingsError, StalledError, StoreError, StoreFullError
 from backup.manifest import Artifact, Piece
+from backup.readback import hash_stored, read_plain
 from backup.seal import keygen
-from backup.stream import MIB, PieceWriter, Written, hash_stored, read_plain
+from backup.stream import MIB, PieceWriter, Written
 
 POINT = "default/20261121T030000Z-7f3a/"
 FOLDER = "postgres/litellm.dump.zst"
@@ -104,24 +105,15 @@ def test_any_cutting_gives_the_same_bytes(
     assert b"".join(read_plain(memory, POINT, artifact_of(written))) == data
 
 
-def test_pieces_grow_in_steps_so_that_a_terabyte_is_a_short_list() -> None:
-    """1 TB that compresses to a half, in whole frames: counted, not written."""
-    pieces, stored = 0, 0
-    while stored < 500 * 10**9:
-        stored += stream.PIECE * next(times for first, times in stream.STEPS if pieces >= first)
-        pieces += 1
-    assert pieces < 20_000
-    assert max(times for _, times in stream.STEPS) * stream.PIECE == 32 * MIB
-
-
-def test_pieces_are_as_large_as_their_step_allows(memory: Any) -> None:
-    """With frames that do not compress and pieces of two frames, the sizes follow the steps."""
-    writer = PieceWriter(memory, POINT, FOLDER, piece_bytes=5 * MIB)
-    writer._count = 2000
-    for seed in range(24):
+def test_pieces_stay_as_large_as_they_are_and_their_names_go_on(memory: Any) -> None:
+    """After a million pieces of 8 MiB, 8 TiB, a name has a digit more, and the order is still the manifest's."""
+    writer = PieceWriter(memory, POINT, FOLDER, piece_bytes=3 * MIB)
+    writer._count = 999_998
+    for seed in range(8):
         writer.write(noise(MIB, seed))
     written = writer.finish()
-    assert max(piece.size for piece in written.pieces) > 17 * MIB
+    assert [piece.key.rpartition("/")[2] for piece in written.pieces] == ["999998", "999999", "1000000", "1000001"]
+    assert max(piece.size for piece in written.pieces) <= 3 * MIB
 
 
 def test_no_more_than_the_budget_is_in_flight(new_memory: Callable[[], Any]) -> None:

@@ -23,11 +23,12 @@ from backup.postgres.clients import installed
 from backup.postgres.login import Login
 from backup.postgres.target import Target
 from backup.progress import Expected, Progress
+from backup.readback import read_plain
 from backup.restore import restore
 from backup.run import Orders, Report, take
 from backup.storage.base import Storage
 from backup.storage.table import open_storage
-from backup.stream import PieceWriter, read_plain
+from backup.stream import PieceWriter
 from config.backup_settings import BackupSettings, PostgresSettings, SealSettings, StoreSettings
 from config.env import Env
 from config.logs import Mask
