@@ -156,7 +156,13 @@ ALERTS_PARKED = Family(
     "watchkeeper_alerts_parked_total",
     "counter",
     CHANNEL,
-    "Alerts that were given up: the provider refuses them for good, or did not take them for too long.",
+    "Alerts that will not be told there: the provider refuses them as they are, or did not take them for too long.",
+)
+CHANNEL_REFUSED = Family(
+    "watchkeeper_alert_channel_refused",
+    "gauge",
+    CHANNEL,
+    "1 while the provider says that the channel's address or key is not, or no longer, known there, else 0.",
 )
 HEARTBEAT = Family(
     "watchkeeper_heartbeat_last_success_timestamp_seconds",
@@ -224,6 +230,7 @@ FAMILIES: tuple[Family, ...] = (
     ALERTS_SENT,
     ALERTS_FAILED,
     ALERTS_PARKED,
+    CHANNEL_REFUSED,
     HEARTBEAT,
     BACKUP_SUCCESS,
     BACKUP_RUNNING,

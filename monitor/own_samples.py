@@ -21,6 +21,7 @@ from monitor.families import (
     BACKUP_SIZE,
     BACKUP_SUCCESS,
     BLIND,
+    CHANNEL_REFUSED,
     HEARTBEAT,
     INCIDENTS,
     INCIDENTS_OPEN,
@@ -40,6 +41,7 @@ def alert_samples(board: Board) -> Iterator[Reading]:
         yield ALERTS_PENDING, (name,), channel.pending
         yield ALERTS_SENT, (name,), channel.sent
         yield ALERTS_PARKED, (name,), channel.parked
+        yield CHANNEL_REFUSED, (name,), channel.refused
         for reason in Reason:
             yield ALERTS_FAILED, (name, reason.value), channel.failed.get(reason, 0)
         if channel.oldest_at is not None:

@@ -52,6 +52,7 @@ def test_what_happened_is_told_by_channel_reason_and_severity() -> None:
         'watchkeeper_alerts_failed_attempts_total{channel="pagerduty",reason="rate_limited"} 4.0',
         'watchkeeper_alerts_failed_attempts_total{channel="pagerduty",reason="timeout"} 0.0',
         'watchkeeper_alerts_parked_total{channel="pagerduty"} 1.0',
+        'watchkeeper_alert_channel_refused{channel="pagerduty"} 0.0',
         "watchkeeper_heartbeat_last_success_timestamp_seconds 1.699999995e+09",
     ):
         assert line in said, line
