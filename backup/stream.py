@@ -7,7 +7,7 @@ be read from its beginning only, while pieces are fetched, opened and decompress
 one by one by hand. zstd reads frames that follow one another, so pieces in the order of their names are one archive.
 
 Memory does not grow with the database: one frame being filled, three compressed or waiting, one piece being gathered
-and those in flight. What grows is the list of pieces, by some 360 bytes for each 8 MiB stored.
+and those in flight. What grows is the list of pieces, by some 300 bytes for each 8 MiB stored.
 """
 
 import contextlib
