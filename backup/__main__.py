@@ -183,7 +183,7 @@ def opened(env: Env, source: str | None) -> Iterator[Any]:
         storage.close()
 
 
-def stop_signal(firm: threading.Lock | None = None) -> threading.Event:
+def stop_signal(firm: "threading.Lock | None" = None) -> threading.Event:
     """Set by SIGTERM and SIGINT. When the program has not ended in time then, it is ended, but not while `firm` is held
     (an exchange comes to its end first): the next run's sweep, or the next restore, removes what is left."""
     stop = threading.Event()
