@@ -143,13 +143,13 @@ def find_incident(conn: sqlite3.Connection, id_: str) -> Incident | None:
     return next((one for one in _open(conn) if one.id == id_), None)
 
 
-def prune_incidents(conn: sqlite3.Connection, wall: float) -> int:
-    """Throw away resolved incidents that are KEPT_DAYS old or more than KEPT_INCIDENTS; gives how many."""
+def prune_incidents(conn: sqlite3.Connection, wall: float, *, most: int = KEPT_INCIDENTS) -> int:
+    """Throw away resolved incidents that are KEPT_DAYS old or more than `most`, the oldest; gives how many."""
     old = conn.execute("DELETE FROM incidents_past WHERE resolved_at < ?", (millis(wall - KEPT_DAYS * DAY),)).rowcount
     many = conn.execute(
         "DELETE FROM incidents_past WHERE id IN"
         " (SELECT id FROM incidents_past ORDER BY resolved_at DESC LIMIT -1 OFFSET ?)",
-        (KEPT_INCIDENTS,),
+        (most,),
     ).rowcount
     return old + many
 

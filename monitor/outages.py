@@ -213,7 +213,7 @@ class _Turn:
             held = Held(state=state, noticed=self.now) if worse else replace(held, state=state)
         under = self.view.excuses(name, state)
         if under:
-            held = replace(held, under=under, after=(), freed=None)
+            held = held if held.under == under else replace(held, under=under, after=(), freed=None)
         elif held.under:
             held = replace(held, under=(), after=held.under, freed=self.now)
         self.held[name] = held
@@ -332,12 +332,14 @@ class _Turn:
         if not set(hit) <= set(case.hit):
             case = replace(case, hit=_union(case.hit, hit))
         self.cases[root] = case
-        return tuple(name for name in hit if name not in case.named)
+        named = frozenset(case.named)
+        return tuple(name for name in hit if name not in named)
 
     def _spread(self, root: str, fresh: tuple[str, ...]) -> None:
         """Says, once for several, that more goes down with it than was told. Not where a parent is to blame for all."""
         case = self.cases[root]
-        fresh = tuple(name for name in fresh if name not in case.named)
+        named = frozenset(case.named)
+        fresh = tuple(name for name in fresh if name not in named)
         if case.spread_at is None and fresh:
             self.cases[root] = replace(case, spread_at=self.now)
         elif case.spread_at is not None and self.now - case.spread_at >= SPREAD_AFTER:

@@ -4,9 +4,11 @@ Who should have been told and was not is found by looking at the book, not by re
 silence, PAGE_AFTER and a restart need no care of their own.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Protocol
 
 from alerts.alert import Alert, Kind, Severity
@@ -87,8 +89,11 @@ def route(
         root: " ".join(one.text for one in said if one.incident.root == root and one.what in _NEWS)
         for root in {one.incident.root for one in said}
     }
-    for case in sorted(book.cases.values(), key=lambda case: (case.opened, case.incident.id)):
-        turn.tell(case.incident.root, news.get(case.incident.root, ""))
+    for _, same in groupby(
+        sorted(book.cases.values(), key=lambda case: (case.opened, case.incident.id)), key=lambda case: case.opened
+    ):
+        for place, case in enumerate(same):
+            turn.tell(case.incident.root, news.get(case.incident.root, ""), place)
     for root in book.cases:
         turn.remind(root)
     return turn.book(), tuple(turn.puts)
@@ -146,7 +151,6 @@ class _Turn:
         self.puts: list[Put] = []
         self.silences = [one for one in ways.silences if one.active(wall)]
         self.gathered = book.gathering is not None and now - book.gathering >= GATHER
-        self.position = 0
         self.waiting = False
 
     def book(self) -> Book:
@@ -162,8 +166,11 @@ class _Turn:
                 plain = one.incident.state == "up" and not one.incident.flapping
                 self._send(channel, Kind.RESOLVE, one.incident, one.incident.worst, "" if plain else one.text)
 
-    def tell(self, root: str, news: str) -> None:
-        """Tells of an open incident whoever has not heard of it, or of how it is now."""
+    def tell(self, root: str, news: str, place: int) -> None:
+        """Tells of an open incident whoever has not heard of it, or of how it is now.
+
+        `place` is its number, from 0, among those that were opened in the same moment.
+        """
         case = self.cases[root]
         severity = severity_of(self.graph, root, case.incident.check, case.told_state)
         silent = self._silent(root)
@@ -176,7 +183,7 @@ class _Turn:
                 if silent:
                     case = replace(case, muted=True)
                     continue
-                if channel.groups and self._storms(case):
+                if channel.groups and self._storms(case, place):
                     continue
                 self._put(channel, Kind.OPEN, case, self._why_now(case, channel, news))
                 told[channel.name] = case.told_state
@@ -241,12 +248,13 @@ class _Turn:
             and self.old.round_over
         )
 
-    def _storms(self, case: Case) -> bool:
+    def _storms(self, case: Case, place: int) -> bool:
         """Whether so much opens just now that this one is gathered with others into one message."""
-        earlier = sum(1 for at in self.old.openings if 0 < case.opened - at < STORM_WINDOW)
-        beside = sorted(one.incident.id for one in self.old.cases.values() if one.opened == case.opened)
+        earlier = bisect_left(self.old.openings, case.opened) - bisect_right(
+            self.old.openings, case.opened - STORM_WINDOW
+        )
         fresh = self.now - case.opened < STORM_WINDOW
-        if not fresh or earlier + beside.index(case.incident.id) < STORM or self.gathered:
+        if not fresh or earlier + place < STORM or self.gathered:
             return False
         self.waiting = True
         self.gathering = self.now if self.gathering is None else self.gathering

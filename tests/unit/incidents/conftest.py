@@ -53,7 +53,9 @@ class Stage:
         self.round_over = True
         self.blind: Blindness | None = None
         self.book = Book()
-        self.seen = {name: Seen(state=State.UP, since=START, answered_at=-100.0, passed_at=-100.0) for name in self.services}
+        self.seen = {
+            name: Seen(state=State.UP, since=START, answered_at=-100.0, passed_at=-100.0) for name in self.services
+        }
         self.said: list[tuple[float, Said]] = []
         self.puts: list[tuple[float, Put]] = []
         self.turn()
@@ -134,11 +136,11 @@ class Stage:
         self.said += [(self.now, one) for one in said]
         self.puts += [(self.now, put) for put in puts]
 
-    def passing(self, seconds: float) -> None:
-        """Lets time go by, a decision a second."""
+    def passing(self, seconds: float, *, every: int = 1) -> None:
+        """Lets time go by, a decision every so many seconds."""
         self.turn()
-        for _ in range(int(seconds)):
-            self.now, self.wall = self.now + 1, self.wall + 1
+        for _ in range(int(seconds) // every):
+            self.now, self.wall = self.now + every, self.wall + every
             self.turn()
 
     def acknowledge(self, root: str, by: str = "Ada") -> None:
