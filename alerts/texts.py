@@ -15,18 +15,21 @@ KEPT_FORMAT = {JOINER, "\u200c"}  # they join emoji and letters; the other forma
 SKIN_TONES = range(0x1F3FB, 0x1F400)
 LONGEST, LONGEST_ADDRESS = 20_000, 1_000
 
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # what terminals are told, as many logs hold it
 ENDS_LINK = re.compile(r"[()<>|*`~\[\]\\'\"@!]")
 MENTION = re.compile(r"@(?=everyone|here|channel|group|[!&]?\d)|<(?=[!@#])", re.IGNORECASE)
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 
 def clean(text: str) -> str:
-    """`text` in one line, without control characters, marks that turn the direction of writing, and halves of pairs.
+    """`text` in one line, without what people must not see: what is meant for terminals, control characters, marks that
+    turn the direction of writing, halves of characters.
 
     What comes after LONGEST characters is left out: no provider shows as many.
     """
     if len(text) > LONGEST:
         text = text[:LONGEST] + ELLIPSIS
+    text = COLOUR.sub("", text)
     kept = "".join(map(_shown, text)) if not (text.isascii() and text.isprintable()) else text
     return " ".join(kept.split())
 

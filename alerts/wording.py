@@ -5,6 +5,7 @@ seen; what it takes down; what changed shortly before; what to do; where to look
 does that with each text it takes. Times are shown in UTC.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -48,7 +49,7 @@ def look(alert: Alert) -> Look:
     if alert.members:
         return min(map(look, alert.members), key=WORST_FIRST.index)
     if alert.kind in OVER:
-        return Look.GOOD
+        return Look.PLAIN if alert.state in ("gone", "paused") else Look.GOOD
     if alert.kind == Kind.NOTICE:
         return {Severity.INFO: Look.PLAIN, Severity.WARNING: Look.POOR}.get(alert.severity, Look.BAD)
     return STATE_LOOKS.get(alert.state, Look.POOR)
@@ -71,7 +72,7 @@ def _predicate(alert: Alert) -> str:
         case Kind.RESOLVE:
             return f"{_well_again(alert)} after {lasted}"
         case Kind.BRIEF:
-            was = "in trouble" if alert.state in ("up", "") else state
+            was = state if alert.state in STATE_LOOKS and alert.state != "up" else "in trouble"
             return f"was {was} for {lasted}, {_well_again(alert)}"
         case Kind.REMINDER:
             return f"still {state} after {lasted}{_times(alert)} (since {since})"
@@ -93,7 +94,7 @@ def lead(alert: Alert) -> tuple[str, ...]:
     else:
         said.append(sentence(alert.sentence))
         if alert.state == "flapping":
-            said.append("Nothing more is said of it until it stays up, or down.")
+            said.append("It is told again when it has settled.")
         if alert.service == BLIND and not alert.sentence:
             said.append("Whether the services are well is not known.")
     return tuple(filter(None, said))
@@ -174,7 +175,9 @@ def _state(alert: Alert) -> str:
 
 
 def _well_again(alert: Alert) -> str:
-    return {BLIND: "sees again", BACKUPS: "in order again"}.get(alert.service, "up again")
+    """How an outage ended: mostly well, but a service may be taken out or paused while it is in trouble."""
+    ends = {"gone": "no longer watched", "paused": "paused"}
+    return ends.get(alert.state) or {BLIND: "sees again", BACKUPS: "in order again"}.get(alert.service, "up again")
 
 
 def _times(alert: Alert) -> str:
@@ -185,9 +188,9 @@ def _times(alert: Alert) -> str:
 def _how_long(alert: Alert) -> str:
     """From when to when it lasted and what it took: "From 03:12 to 03:16 UTC; 5 check runs failed."."""
     ended = alert.at if alert.ended is None else alert.ended
-    start, end = moment(alert.since, near=ended), moment(ended, near=alert.at)
+    start, end = moment(alert.since, near=ended), moment(ended, near=alert.since)
     said = f"From {start.removesuffix(' UTC')} to {end}"
-    if alert.changes_of_state > 1:
+    if alert.changes_of_state > 1 and "went down" not in alert.note:
         said += f"; it went down {alert.changes_of_state} times"
     if alert.failed_checks > 0:
         said += f"; {alert.failed_checks} check run{'s' if alert.failed_checks > 1 else ''} failed"
@@ -202,12 +205,14 @@ def _group_headline(alert: Alert) -> str:
     members, count = alert.members, len(alert.members)
     who = "1 service" if count == 1 else f"{count} services"
     if all(one.kind in OVER for one in members):
-        return f"{who} up again"
+        ends = {_well_again(one) for one in members}
+        return f"{who} {ends.pop() if len(ends) == 1 else 'no longer in trouble'}"
     since = moment(min(one.since for one in members), near=alert.at)
-    states = {one.state for one in members}
-    state = states.pop() if len(states) == 1 else "in trouble"
+    states = Counter(clean(one.state) for one in members)
     still = "still " if all(one.kind == Kind.REMINDER for one in members) else ""
-    return f"{who} {still}{clean(state)} since {since}"
+    if len(states) == 1:
+        return f"{who} {still}{next(iter(states))} since {since}"
+    return f"{who} {still}in trouble since {since} ({', '.join(f'{n} {state}' for state, n in states.most_common())})"
 
 
 def _status(alert: Alert) -> Line:

@@ -41,9 +41,7 @@ class Apprise:
 
     async def send(self, alert: Alert, client: httpx.AsyncClient, *, ref: str = "") -> Receipt:  # noqa: ARG002 - it has its own client
         """See Channel. When the caller gives up, the call goes on in its thread and may still arrive."""
-        title = clamp(f"{SIGNS[look(alert)]} {headline(alert)}", LONGEST_TITLE, unmention)
-        body = clamp(text(alert).partition("\n")[2], LONGEST_BODY, unmention)
-        if not await self._on_thread(title, body, TYPES[look(alert)]):
+        if not await self._on_thread(*words(alert)):
             raise DeliveryError(Reason.BAD_ANSWER, f"Apprise could not deliver it by {self._kind}; it says no more")
         return Receipt(said=f"Apprise delivered it by {self._kind}")
 
@@ -82,6 +80,13 @@ class Apprise:
 
         threading.Thread(target=work, name=self.name, daemon=True).start()
         return await done
+
+
+def words(alert: Alert) -> tuple[str, str, str]:
+    """The title, the text, and Apprise's type of message."""
+    title = clamp(f"{SIGNS[look(alert)]} {headline(alert)}", LONGEST_TITLE, unmention)
+    body = clamp(text(alert).partition("\n")[2], LONGEST_BODY, unmention)
+    return title, body, TYPES[look(alert)]
 
 
 def channels(settings: AlertSettings) -> Iterable[Channel]:

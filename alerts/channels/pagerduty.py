@@ -31,9 +31,8 @@ class PagerDuty:
 
     async def send(self, alert: Alert, client: httpx.AsyncClient, *, ref: str = "") -> Receipt:  # noqa: ARG002 - the key finds it
         """See Channel. A notice (a test) is an incident that is ended at once."""
-        actions = {Kind.RESOLVE: ("resolve",), Kind.BRIEF: ("resolve",), Kind.NOTICE: ("trigger", "resolve")}
-        for action in actions.get(alert.kind, ("trigger",)):
-            answer = await self._provider.ask(client, event(alert, action, self._key))
+        for event in events(alert, self._key):
+            answer = await self._provider.ask(client, event)
             if answer.status != 202:
                 raise self._provider.failure(answer, said=_why(answer.json()))
         return Receipt(said="PagerDuty accepted the event (202)", ref=dedup_key(alert.dedup_key))
@@ -44,22 +43,20 @@ def channels(settings: AlertSettings) -> Iterable[Channel]:
     return [PagerDuty(settings.pagerduty_key, settings.pagerduty_url)] if settings.pagerduty_key else []
 
 
-def event(alert: Alert, action: str, key: Secret) -> dict[str, Any]:
-    """What is posted: `action` is trigger or resolve. A trigger of a key that is open changes that incident."""
-    found: dict[str, Any] = {
-        "routing_key": key.reveal(),
-        "event_action": action,
-        "dedup_key": dedup_key(alert.dedup_key),
-    }
+def events(alert: Alert, key: Secret) -> list[dict[str, Any]]:
+    """What is posted, one after the other. A trigger of a key that is open already changes that incident."""
+    actions = {Kind.RESOLVE: ("resolve",), Kind.BRIEF: ("resolve",), Kind.NOTICE: ("trigger", "resolve")}
+    return [_event(alert, action, key) for action in actions.get(alert.kind, ("trigger",))]
+
+
+def _event(alert: Alert, action: str, key: Secret) -> dict[str, Any]:
+    named = {"routing_key": key.reveal(), "event_action": action, "dedup_key": dedup_key(alert.dedup_key)}
     if action == "resolve":
-        return found
-    found["payload"] = _payload(alert)
-    found["client"] = "Watchkeeper"
+        return named
     links = [{"href": line.href, "text": line.label} for line in lines(alert) if line.href]
-    if links:
-        found["links"] = links
-        found["client_url"] = next((one["href"] for one in links if one["text"] == "Status page"), links[0]["href"])
-    return found
+    page = next((one["href"] for one in links if one["text"] == "Status page"), "")
+    shown = {"client": "Watchkeeper", "client_url": page, "links": links}
+    return {**named, "payload": _payload(alert), **{name: value for name, value in shown.items() if value}}
 
 
 def dedup_key(key: str) -> str:

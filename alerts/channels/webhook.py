@@ -11,12 +11,13 @@ import httpx
 from alerts.alert import Alert
 from alerts.channels.base import Channel, Receipt
 from alerts.channels.exchange import Provider, encode
-from alerts.texts import clean, duration, rfc3339, web_address
+from alerts.texts import clamp, clean, duration, rfc3339, web_address
 from alerts.wording import headline, text
 from config.alert_settings import AlertSettings
 from config.secret import Secret
 
 VERSION = 1
+LONGEST_FACT, LONGEST_TEXT = 4_000, 12_000
 TIMESTAMP_HEADER, SIGNATURE_HEADER, KEY_HEADER = "X-Watchkeeper-Timestamp", "X-Watchkeeper-Signature", "Idempotency-Key"
 
 
@@ -93,15 +94,15 @@ def document(alert: Alert) -> dict[str, Any]:
     }
     links = {"runbook": web_address(alert.runbook), "status_url": web_address(alert.status_url)}
     members = {"members": [document(one) for one in alert.members]} if alert.members else {}
-    return {**_cleaned(found), **links, "text": text(alert), **members}
+    return {**_cleaned(found), **links, "text": clamp(text(alert), LONGEST_TEXT), **members}
 
 
 def _cleaned(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Every text in it without control characters and half characters."""
+    """Every text in it without control characters and half characters, and not endless."""
 
     def one(value: Any) -> Any:
         if isinstance(value, str):
-            return clean(value)
+            return clamp(clean(value), LONGEST_FACT)
         if isinstance(value, list):
             return [_cleaned(item) for item in value]
         return value
