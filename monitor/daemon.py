@@ -22,7 +22,6 @@ from config.configuration import Configuration
 from config.services import Check, Service
 from monitor import logbook
 from monitor.alive import LoopSigns, standing_still
-from monitor.anchors import Lookout
 from monitor.backups import EXIT_DONE, Backups, Run, with_backups
 from monitor.backups import SCHEMA as BACKUP_RUNS
 from monitor.board import Board
@@ -34,6 +33,7 @@ from monitor.heartbeat import Heartbeat
 from monitor.history import load_tracks
 from monitor.jobs import Jobs
 from monitor.judge import Flip, State
+from monitor.lookout import Lookout
 from monitor.probes.base import Outcome, ProbeContext
 from monitor.probes.table import load, run_check
 from monitor.recorder import SCHEMAS, Recorder

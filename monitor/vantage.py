@@ -78,18 +78,21 @@ def wants_witness(outcome: Outcome, before: Sight | None) -> bool:
     return sight == Sight.NO_RESOLVER or (sight == Sight.NO_ROUTE and outcome.evidence.code in HOST_GONE)
 
 
-def weigh(outcome: Outcome, witness: Witness) -> Outcome:
+def weigh(outcome: Outcome, witness: Witness, *, cut_meanwhile: bool = False) -> Outcome:
     """Given an outcome that `wants_witness` and who else answered, gives what may be judged.
 
+    `cut_meanwhile`: that side was cut off until some time within the run, so that its waiting proves nothing yet.
     A host that cannot be reached, or a name that cannot be looked up, is that service's own trouble when others of the
     same side can be.
     """
     sight, text = outcome.evidence.sight, outcome.evidence.text
     if sight in WAITED_IN_VAIN:
+        if cut_meanwhile:
+            return _seen_as(outcome, Verdict.UNKNOWN, Sight.CUT_OFF, f"{text}; the network was cut off until just now")
         if witness.answered or not witness.silent:
             return outcome
         return _seen_as(outcome, Verdict.UNKNOWN, Sight.CUT_OFF, f"{text}; nor did {listed(witness.silent)} answer")
-    if not witness.answered:
+    if not witness.answered or cut_meanwhile:
         return outcome
     own = Sight.NO_NAME if sight == Sight.NO_RESOLVER else Sight.NO_CONNECT
     verb = "was found" if own == Sight.NO_NAME else "answered"
@@ -194,9 +197,8 @@ class Sightings:
         unseen = [row for row in self._unseen() if row[0] in names]
         if not unseen:
             return None
-        return _told(
-            min(glance.unseen_from for _, glance in unseen), listed(sorted({name for name, _ in unseen})), unseen
-        )
+        where = f"of {listed(sorted({name for name, _ in unseen}))}"
+        return _told(min(glance.unseen_from for _, glance in unseen), where, unseen)
 
     def _unseen(self) -> list[tuple[str, Glance]]:
         """Every service's checks whose newest look saw nothing, the newest last."""
@@ -234,7 +236,7 @@ class _Why:
 _WHY: Mapping[Sight, _Why] = {
     Sight.CUT_OFF: _Why(
         cause=Cause.CUT_OFF,
-        says="no connection opens there, to anything it watches or to any anchor",
+        says="no connection opens, to any service or to any anchor",
         remedy="See whether the services answer from elsewhere. If they do, this daemon's network is cut off: see the "
         "platform's status, then redeploy Watchkeeper. If its network lets it reach none of the anchors even on good "
         "days, set ANCHORS to what it may reach.",
@@ -247,19 +249,19 @@ _WHY: Mapping[Sight, _Why] = {
     ),
     Sight.NO_ROUTE: _Why(
         cause=Cause.NO_ROUTE,
-        says="its own network has no way there",
+        says="there is no route from here",
         remedy="The services may be well. See the network of Watchkeeper's container and the platform's status, then "
         "redeploy it.",
     ),
     Sight.LATE: _Why(
         cause=Cause.LATE,
-        says="its own loop stands still again and again while it waits",
+        says="this daemon stands still again and again while it waits",
         remedy="The services may be well. Give Watchkeeper more CPU, or find what keeps its machine busy or suspends "
         "it.",
     ),
     Sight.FAULT: _Why(
         cause=Cause.PROBE_FAULT,
-        says="its own probes break",
+        says="our own probes break",
         remedy="The services may be well. See the evidence: this daemon may be out of files or memory. If not, it is "
         "a bug of Watchkeeper: report it with the log of this minute, and redeploy.",
     ),
@@ -276,7 +278,7 @@ def _told(since: float, where: str, unseen: Sequence[tuple[str, Glance]]) -> Bli
     return Blindness(
         since=since,
         cause=why.cause,
-        sentence=f"Watchkeeper cannot look at {where}: {why.says}.",
+        sentence=f"Nothing {where} is seen: {why.says}.",
         evidence=f"not seen: {names}; of {name}: {newest.text}",
         remedy=why.remedy,
     )
@@ -285,9 +287,9 @@ def _told(since: float, where: str, unseen: Sequence[tuple[str, Glance]]) -> Bli
 def _where(blind: set[Side], watched: set[Side]) -> str:
     """What cannot be looked at, for people."""
     if blind == watched:
-        return "anything"
+        return "at all"
     names = {Side.HERE: "this machine", Side.INSIDE: "the private network", Side.OUTSIDE: "the internet"}
-    return listed([names[side] for side in Side if side in blind])
+    return f"of {listed([names[side] for side in Side if side in blind])}"
 
 
 def _seen_as(outcome: Outcome, verdict: Verdict, sight: Sight, text: str) -> Outcome:

@@ -13,7 +13,8 @@ from config.alert_settings import Anchor
 from config.causes import Cause
 from config.checks import BackupsParams, DnsParams, TcpParams
 from config.services import Check, Service
-from monitor.anchors import Anchors, Lookout, nameservers, ours, stand_ins, target
+from monitor.anchors import Anchors, nameservers, stand_ins, target
+from monitor.lookout import Lookout, ours
 from monitor.net import LookUp, Resolver, WatchLoop
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
 from monitor.vantage import Side
@@ -194,7 +195,7 @@ def service(name: str, host: str, port: int = 5432, *, paused: bool = False, tim
     return Service(name=name, kind="custom", title=name, address=host, checks=(check,), paused=paused)
 
 
-def test_the_watched_services_stand_in_inside() -> None:
+def test_the_watched_services_stand_in() -> None:
     services = [
         service("a", "a.railway.internal"),
         service("also-a", "a.railway.internal"),
@@ -206,7 +207,9 @@ def test_the_watched_services_stand_in_inside() -> None:
     assert [(anchor.host, anchor.port, anchor.inside) for anchor in stand_ins(services)] == [
         ("a.railway.internal", 5432, True),
         ("10.0.0.7", 80, True),
+        ("chat.example.com", 443, False),
     ]
+    assert [anchor.host for anchor in stand_ins(services, most=1)] == ["a.railway.internal", "chat.example.com"]
 
 
 def test_targets() -> None:
@@ -224,10 +227,18 @@ def test_our_own_addresses_are_known_without_looking_a_name_up() -> None:
 class Scene:
     """A lookout over services inside (10.0.0.x), with the anchors given and none of this machine's."""
 
-    def __init__(self, anchors: list[Anchor], *services: Service, deadline: float = 0.3) -> None:
+    def __init__(
+        self, anchors: list[Anchor], *services: Service, deadline: float = 0.3, ask_services: bool = False
+    ) -> None:
         self.services = {one.name: one for one in services}
         self.lookout = Lookout(
-            services, anchors, resolv_conf=Path("/nonexistent"), deadline=deadline, rest=0.0, is_ours=lambda _: False
+            services,
+            anchors,
+            resolv_conf=Path("/nonexistent"),
+            deadline=deadline,
+            rest=0.0,
+            ask_services=ask_services,
+            is_ours=lambda _: False,
         )
 
     async def sees(self, name: str, evidence: Evidence, verdict: Verdict = Verdict.FAIL, *, ago: float = 0) -> Outcome:
@@ -255,6 +266,28 @@ def test_a_service_that_times_out_is_unknown_while_no_anchor_answers() -> None:
             seen = await scene.sees("postgres", VAIN)
             assert (seen.verdict, seen.evidence.sight) == (Verdict.UNKNOWN, Sight.CUT_OFF)
             assert seen.evidence.text.endswith(f"; nor did {HOST}:{anchor.port} answer")
+
+    run(act)
+
+
+def test_a_run_that_began_while_the_network_was_cut_proves_nothing_when_it_is_back() -> None:
+    async def act() -> None:
+        with silent() as anchor:
+            scene = Scene([anchor], POSTGRES, REDIS)
+            assert (await scene.sees("postgres", VAIN)).verdict == Verdict.UNKNOWN
+            began = asyncio.get_running_loop().time()
+            await asyncio.sleep(0.05)
+            await scene.sees(
+                "redis", Evidence(sight=Sight.ANSWERED, text="PONG", address="10.0.0.6:6379"), Verdict.PASS
+            )
+            ago = asyncio.get_running_loop().time() - began
+            assert (await scene.sees("postgres", VAIN, ago=ago)).verdict == Verdict.UNKNOWN
+            began = asyncio.get_running_loop().time()
+            await scene.sees(
+                "redis", Evidence(sight=Sight.ANSWERED, text="PONG", address="10.0.0.6:6379"), Verdict.PASS
+            )
+            ago = asyncio.get_running_loop().time() - began
+            assert (await scene.sees("postgres", VAIN, ago=ago)).verdict == Verdict.FAIL
 
     run(act)
 
@@ -347,12 +380,13 @@ def test_with_no_anchor_inside_the_other_services_stand_in() -> None:
         with silent(inside=False) as outside, silent() as other:
             # Both names are this machine for the anchors; the probe's evidence alone says where the service is.
             suspect = service("postgres", "db.internal", refusing().port)
-            scene = Scene([outside], suspect, service("other", "other.internal", other.port))
+            scene = Scene([outside], suspect, service("other", "other.internal", other.port), ask_services=True)
             seen = await scene.sees("postgres", VAIN)
             assert seen.evidence.sight == Sight.CUT_OFF
             assert seen.evidence.text.endswith(f"; nor did other.internal:{other.port} answer")
         anchor = refusing()
-        scene = Scene([refusing(inside=False)], suspect, service("other", "other.internal", anchor.port))
+        fine = service("other", "other.internal", anchor.port)
+        scene = Scene([refusing(inside=False)], suspect, fine, ask_services=True)
         assert (await scene.sees("postgres", VAIN)).verdict == Verdict.FAIL
 
     run(act, resolving(**{"other.internal": HOST, "db.internal": HOST}))

@@ -45,6 +45,14 @@ def test_what_waits_in_vain_is_unknown_when_nobody_answers_and_says_who_was_aske
 
 
 @pytest.mark.parametrize("sight", VAIN)
+def test_what_waited_while_the_network_came_back_is_unknown_once_more(sight: Sight) -> None:
+    found = weigh(outcome(sight), SOMEBODY, cut_meanwhile=True)
+    assert (found.verdict, found.evidence.sight) == (Verdict.UNKNOWN, Sight.CUT_OFF)
+    gone = outcome(Sight.NO_ROUTE, Verdict.UNKNOWN, "EHOSTUNREACH")
+    assert weigh(gone, SOMEBODY, cut_meanwhile=True) == gone
+
+
+@pytest.mark.parametrize("sight", VAIN)
 def test_without_anchors_what_waits_in_vain_is_an_outage(sight: Sight) -> None:
     assert weigh(outcome(sight), Witness()).verdict == Verdict.FAIL
 

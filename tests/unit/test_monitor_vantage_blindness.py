@@ -55,7 +55,7 @@ def test_a_cut_is_told_with_the_first_look_that_saw_nothing(sight: Sight) -> Non
     blind = story.blind(120)
     assert blind is not None
     assert blind[0] == 60
-    assert blind[1].startswith("Watchkeeper cannot look at anything: ")
+    assert blind[1].startswith("Nothing at all is seen: ")
 
 
 def test_one_side_may_be_cut_alone() -> None:
@@ -67,7 +67,7 @@ def test_one_side_may_be_cut_alone() -> None:
                 story.look(name, minute, Sight.CUT_OFF if where_it_is == side else Sight.ANSWERED)
         blind = story.blind(180)
         assert blind is not None
-        assert blind[1].startswith(f"Watchkeeper cannot look at {where}: no connection opens there")
+        assert blind[1].startswith(f"Nothing of {where} is seen: no connection opens")
 
 
 def test_both_networks_cut_while_this_machine_is_seen() -> None:
@@ -125,7 +125,7 @@ def test_what_the_judge_holds_unknown_alone_is_told_by_name() -> None:
     assert story.blind(25, "fine") is None, "it was seen"
     since, sentence = story.blind(25, "broken") or (0, "")
     assert since == 2
-    assert sentence == "Watchkeeper cannot look at broken: its own probes break."
+    assert sentence == "Nothing of broken is seen: our own probes break."
 
 
 def test_a_cut_begins_where_it_began_though_one_was_never_seen_before() -> None:
