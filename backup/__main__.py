@@ -16,7 +16,8 @@ import typer
 
 from backup.errors import BackupError, SettingsError, StoppedError
 from config import logs
-from config.backup_settings import RetentionSettings, StoreSettings
+from config.backup_settings import RetentionSettings
+from config.backup_store import StoreSettings
 from config.env import ConfigError, Env
 
 T = TypeVar("T")

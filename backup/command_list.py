@@ -18,7 +18,8 @@ from backup.retention import Plan
 from backup.sources.table import clickhouse_ended
 from backup.storage.base import Storage
 from backup.sweep import plan, prune, sweep
-from config.backup_settings import ClickhouseSettings, RetentionSettings, read_instance
+from config.backup_settings import RetentionSettings, read_instance
+from config.backup_sources import ClickhouseSettings
 from config.env import Env
 from config.logs import Mask
 

@@ -24,7 +24,8 @@ from backup.storage.base import Storage
 from backup.storage.table import open_storage
 from backup.verify import Proof, Task, verify
 from config import logs
-from config.backup_settings import ClickhouseSettings, PostgresSettings, SealSettings, StoreSettings
+from config.backup_sources import ClickhouseSettings, PostgresSettings
+from config.backup_store import SealSettings, StoreSettings
 from config.env import ConfigError, Env
 from config.secret import Secret
 

@@ -16,7 +16,9 @@ from backup.run import Orders, Report, take
 from backup.sources.table import clickhouse_ended
 from backup.storage.table import open_storage
 from config import logs
-from config.backup_settings import BackupSettings, ClickhouseSettings, PostgresSettings, SealSettings, StoreSettings
+from config.backup_settings import BackupSettings
+from config.backup_sources import ClickhouseSettings, PostgresSettings
+from config.backup_store import SealSettings, StoreSettings
 from config.env import Env
 from config.logs import Mask
 

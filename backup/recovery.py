@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from backup.manifest import MANIFEST, Artifact, Manifest
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 
 
 def render(manifest: Manifest, store: StoreSettings, clickhouse_endpoint: str | None = None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyrage
 
 from backup.errors import ArchiveError, KeyMissingError, SettingsError
-from config.backup_settings import SealSettings
+from config.backup_store import SealSettings
 from config.secret import Secret
 
 # What every age file begins with; what does not was never sealed.

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from config.alert_settings import AlertSettings
-from config.backup_settings import ACCESS_KEYS, BackupSettings
+from config.backup_settings import BackupSettings
+from config.backup_store import ACCESS_KEYS
 from config.env import ConfigError, Env, Read
 from config.secret import Secret
 from config.services import Discovery, survey

@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from config.alert_settings import AlertSettings
-from config.backup_settings import (
-    ClickhouseSettings,
-    PostgresSettings,
-    RetentionSettings,
-    ScheduleSettings,
-    SealSettings,
-    StoreSettings,
-)
+from config.backup_settings import RetentionSettings, ScheduleSettings
+from config.backup_sources import ClickhouseSettings, PostgresSettings
+from config.backup_store import SealSettings, StoreSettings
 from config.causes import Cause
 from config.checks import PARAMS, Limits, Sign
 from config.env import Env

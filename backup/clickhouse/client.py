@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from backup.clickhouse.explain import Explained, explain
 from backup.errors import SourceError, StoppedError
-from config.backup_settings import ClickhouseSettings
+from config.backup_sources import ClickhouseSettings
 from config.logs import Mask
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from backup.clickhouse.sql import text
 from backup.errors import SettingsError
-from config.backup_settings import ClickhouseSettings, StoreSettings
+from config.backup_sources import ClickhouseSettings
+from config.backup_store import StoreSettings
 from config.secret import Secret
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]")

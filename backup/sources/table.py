@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from backup.errors import BackupError
 from backup.manifest import Engine
 from backup.sources.base import Job, Source
-from config.backup_settings import ClickhouseSettings
+from config.backup_sources import ClickhouseSettings
 from config.logs import Mask
 
 

@@ -26,7 +26,7 @@ from backup.errors import SettingsError, StoreError
 from backup.storage.base import Stored
 from backup.storage.s3_errors import RAISED, UNSUPPORTED, Refused, explain, of_code
 from backup.storage.s3_pool import Pool
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 
 T = TypeVar("T")
 

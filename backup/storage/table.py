@@ -2,7 +2,7 @@
 
 from backup.errors import SettingsError
 from backup.storage.base import Storage
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 
 
 def open_storage(settings: StoreSettings) -> Storage:

@@ -4,15 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from config.backup_settings import (
-    BackupSettings,
-    ClickhouseSettings,
-    PostgresSettings,
-    RetentionSettings,
-    ScheduleSettings,
-    SealSettings,
-    StoreSettings,
-)
+from config.backup_settings import BackupSettings, RetentionSettings, ScheduleSettings
+from config.backup_sources import ClickhouseSettings, PostgresSettings
+from config.backup_store import SealSettings, StoreSettings
 from config.env import Env
 from config.secret import Secret
 

@@ -20,7 +20,7 @@ import pytest
 from backup.storage.base import Storage
 from backup.storage.folder import FolderStorage
 from backup.storage.table import open_storage
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 from config.secret import Secret
 from demo.ports import free_port
 from demo.seaweedfs import Seaweedfs

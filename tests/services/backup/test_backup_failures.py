@@ -34,7 +34,8 @@ from backup.storage.folder import FolderStorage
 from backup.storage.s3 import S3Storage
 from backup.sweep import prune
 from backup.verify import Task, verify
-from config.backup_settings import BackupSettings, RetentionSettings, StoreSettings
+from config.backup_settings import BackupSettings, RetentionSettings
+from config.backup_store import StoreSettings
 from config.env import Env
 from config.logs import Mask
 from demo.clickhouse import Clickhouse

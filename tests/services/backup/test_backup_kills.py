@@ -25,7 +25,7 @@ from psycopg import sql
 from backup.catalog import Catalog, Point
 from backup.manifest import MANIFEST, PROOF, RECOVERY, RUN
 from backup.storage.table import open_storage
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 from config.secret import Secret
 from demo.clickhouse import Clickhouse
 from demo.postgres import Postgres

@@ -21,7 +21,7 @@ from backup.owner import Owner
 from backup.storage.base import Storage
 from backup.storage.s3 import S3Storage
 from backup.storage.table import open_storage
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 
 KEY = "default/lease.json"
 ELSEWHERE = Owner(instance="other", host="other-host", pid=7, machine="another boot", started="1")
@@ -64,7 +64,7 @@ CHILD = """
     from backup.lease import Lease
     from backup.owner import Owner
     from backup.storage.table import open_storage
-    from config.backup_settings import StoreSettings
+    from config.backup_store import StoreSettings
     from config.env import Env
 
     storage = open_storage(StoreSettings.read(Env(os.environ)))

@@ -13,7 +13,7 @@ import pytest
 from backup.storage.base import Storage
 from backup.storage.folder import FolderStorage
 from backup.storage.table import open_storage
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 
 ODD = [
     "with blank/and more",

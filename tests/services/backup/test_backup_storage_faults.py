@@ -24,7 +24,7 @@ from backup.storage.folder import TEMPORARIES, FolderStorage
 from backup.storage.s3 import S3Storage
 from backup.storage.table import open_storage
 from backup.stream import MIB, PieceWriter
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 from config.secret import Secret
 
 POINT = "default/20261121T030000Z-7f3a/"

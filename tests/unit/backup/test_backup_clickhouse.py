@@ -20,7 +20,8 @@ from backup.clickhouse.sql import name, text
 from backup.clickhouse.swap_plan import Plan, _levels, target_of
 from backup.errors import ArchiveError, SettingsError
 from backup.layout import is_ours
-from config.backup_settings import ClickhouseSettings, StoreSettings
+from config.backup_sources import ClickhouseSettings
+from config.backup_store import StoreSettings
 from config.logs import Mask
 from config.secret import Secret
 

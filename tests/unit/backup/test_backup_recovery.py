@@ -9,7 +9,7 @@ import pytest
 
 from backup.manifest import Artifact, Engine, Kind, Manifest, Piece
 from backup.recovery import render
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 from config.secret import Secret
 
 STORE = StoreSettings(

@@ -19,15 +19,9 @@ from backup.owner import Owner
 from backup.progress import Expected, Progress
 from backup.run import Orders, Report, take
 from backup.sources.base import Job
-from config.backup_settings import (
-    BackupSettings,
-    ClickhouseSettings,
-    PostgresSettings,
-    RetentionSettings,
-    ScheduleSettings,
-    SealSettings,
-    StoreSettings,
-)
+from config.backup_settings import BackupSettings, RetentionSettings, ScheduleSettings
+from config.backup_sources import ClickhouseSettings, PostgresSettings
+from config.backup_store import SealSettings, StoreSettings
 from config.logs import Mask
 
 SETTINGS = BackupSettings(

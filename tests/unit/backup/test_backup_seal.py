@@ -4,7 +4,7 @@ import pytest
 
 from backup.errors import ArchiveError, KeyMissingError, SettingsError
 from backup.seal import keygen, read_identities, recipient_of, seal, unseal
-from config.backup_settings import SealSettings
+from config.backup_store import SealSettings
 from config.secret import Secret
 
 

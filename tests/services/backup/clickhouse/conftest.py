@@ -25,15 +25,9 @@ from backup.sources.base import Job
 from backup.sources.clickhouse import ClickhouseSource
 from backup.storage.base import Storage
 from backup.storage.table import open_storage
-from config.backup_settings import (
-    BackupSettings,
-    ClickhouseSettings,
-    PostgresSettings,
-    RetentionSettings,
-    ScheduleSettings,
-    SealSettings,
-    StoreSettings,
-)
+from config.backup_settings import BackupSettings, RetentionSettings, ScheduleSettings
+from config.backup_sources import ClickhouseSettings, PostgresSettings
+from config.backup_store import SealSettings, StoreSettings
 from config.logs import Mask
 from config.secret import Secret
 from demo.clickhouse import Clickhouse

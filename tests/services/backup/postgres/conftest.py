@@ -22,15 +22,9 @@ from backup.run import Orders, Report, take
 from backup.storage.base import Storage
 from backup.storage.folder import FolderStorage
 from backup.storage.table import open_storage
-from config.backup_settings import (
-    BackupSettings,
-    ClickhouseSettings,
-    PostgresSettings,
-    RetentionSettings,
-    ScheduleSettings,
-    SealSettings,
-    StoreSettings,
-)
+from config.backup_settings import BackupSettings, RetentionSettings, ScheduleSettings
+from config.backup_sources import ClickhouseSettings, PostgresSettings
+from config.backup_store import SealSettings, StoreSettings
 from config.env import Env
 from config.logs import Mask
 from config.secret import Secret

@@ -19,7 +19,7 @@ from backup.postgres.clients import choose, installed
 from backup.seal import MAGIC, keygen, unseal
 from backup.sources.base import Job
 from backup.sources.postgres import PostgresSource
-from config.backup_settings import SealSettings
+from config.backup_store import SealSettings
 from config.secret import Secret
 from demo.postgres import SETTINGS, Postgres
 from demo.process import Command, clean_environ

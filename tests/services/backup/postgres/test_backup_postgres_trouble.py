@@ -18,7 +18,7 @@ import pytest
 from backup.errors import StoppedError, StoreError
 from backup.manifest import MANIFEST
 from backup.storage.table import open_storage
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 from config.secret import Secret
 from demo.ports import free_port
 from demo.postgres import Postgres

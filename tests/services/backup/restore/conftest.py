@@ -29,7 +29,9 @@ from backup.run import Orders, Report, take
 from backup.storage.base import Storage
 from backup.storage.table import open_storage
 from backup.stream import PieceWriter
-from config.backup_settings import BackupSettings, PostgresSettings, SealSettings, StoreSettings
+from config.backup_settings import BackupSettings
+from config.backup_sources import PostgresSettings
+from config.backup_store import SealSettings, StoreSettings
 from config.env import Env
 from config.logs import Mask
 from config.secret import Secret

@@ -9,7 +9,7 @@ import pytest
 from backup.seal import read_identities
 from backup.storage.folder import FolderStorage
 from backup.verify import Task, verify
-from config.backup_settings import SealSettings, StoreSettings
+from config.backup_store import SealSettings, StoreSettings
 
 DATA = Path(__file__).parents[3] / "data" / "point-format-1"
 

@@ -14,7 +14,7 @@ import pytest
 from backup.catalog import Catalog
 from backup.seal import KeyPair, keygen
 from backup.storage.table import open_storage
-from config.backup_settings import StoreSettings
+from config.backup_store import StoreSettings
 from config.env import Env
 
 GUIDE = Path(__file__).parents[4] / "docs" / "guides" / "restore.md"
