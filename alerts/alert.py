@@ -53,9 +53,10 @@ class Alert:
 
     `incident` names one outage from open to resolve and is never used again; `dedup_key` names the root service at
     this instance and is the same for its every outage, after lost state too. `service` is the root's name, `title`
-    what people call it. `state` is what the root is now: down, degraded, blind, flapping or up. `since` is when the
-    outage began, `at` when this message was made, `ended` when it was over. `sentence` is the cause in words,
-    `evidence` what was seen, in one line. `note` says why this message comes when that is not plain from `kind`:
+    what people call it; a notice's is its headline. `state` is what the root is now: down, degraded, blind, flapping or
+    up; when it is over also "paused" or "gone" (no longer configured). `since` is when the outage began, `at` when this
+    message was made, `ended` when it was over. `sentence` is the cause in words, `evidence` what was seen, in one line.
+    `note` says why this message comes when that is not plain from `kind`:
     "was degraded since 03:12", "the 3rd reminder". `failed_checks` counts the failed runs of its checks during the
     outage, `changes_of_state` how often a flapping service went down. `command` is what to type for more, `runbook`
     and `status_url` are addresses or empty. `members` are the alerts told together in one message; each is of a

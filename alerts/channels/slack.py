@@ -58,9 +58,9 @@ class Slack:
         return Receipt(said=f"Slack took it as plain text only; in full: {refused}")
 
     def _check(self, answer: Answer) -> None:
-        """Raises DeliveryError unless it is Slack's own ok."""
+        """Raises DeliveryError unless it is Slack's own ok, or what Rocket.Chat says in its place."""
         said = answer.text.strip()
-        if answer.status == 200 and said == "ok":
+        if answer.status == 200 and (said == "ok" or answer.json().get("success") is True):
             return
         quoted = f"Slack answered {answer.status}: {self._provider.quote(said)}"
         if answer.status < 500 and GONE.fullmatch(said):

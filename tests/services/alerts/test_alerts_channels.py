@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from demo.situations import SITUATIONS
 # On Python 3.11 and 3.12 Apprise imports a module that is deprecated there.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")
 
+TLS = ssl.create_default_context()  # 20 ms to make
 OPEN, RESOLVE = SITUATIONS["open_down"], SITUATIONS["resolve"]
 CANARIES = (
     SLACK_TOKEN,
@@ -59,7 +61,7 @@ def send(channel: Channel, *alerts: Alert, ref: str = "", within: float = 5.0) -
 
     async def run() -> Receipt:
         receipt = Receipt(said="")
-        async with httpx.AsyncClient(trust_env=False, timeout=within) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=within, verify=TLS) as client:
             for alert in alerts:
                 receipt = await channel.send(alert, client, ref=ref)
         return receipt
@@ -229,6 +231,15 @@ def test_slacks_words_for_a_dead_webhook_are_final_whatever_the_status(
     assert (error.reason, error.permanent) == (Reason.REFUSED, True)
     assert word in str(error)
     assert len(provider.received) == 1
+
+
+@pytest.mark.parametrize(("body", "taken"), [("ok\n", True), ('{"success":true}', True), ('{"success":false}', False)])
+def test_receivers_of_slacks_form_may_say_it_in_their_way(body: str, taken: bool, provider: Provider) -> None:
+    provider.answer(as_text(body))
+    if taken:
+        assert send(MAKES["slack"](provider), OPEN).said
+    else:
+        assert refused(MAKES["slack"](provider)).reason == Reason.BAD_ANSWER
 
 
 @pytest.mark.parametrize("kind", ["slack", "discord"])
@@ -430,7 +441,7 @@ def test_an_apprise_call_that_hangs_holds_up_nobody_and_not_endlessly_many() -> 
 
     async def run() -> str:
         channel = Apprise(Secret("json://a"), notify=hang)
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=TLS) as client:
             for _ in range(3):
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(channel.send(OPEN, client), 0.05)
@@ -450,7 +461,7 @@ def test_a_cancelled_send_ends_at_once(provider: Provider) -> None:
     provider.behave("slow_drip", seconds=0.1)
 
     async def run() -> None:
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30, verify=TLS) as client:
             for make in MAKES.values():
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(make(provider).send(OPEN, client), 0.2)
