@@ -1,14 +1,11 @@
 """Any S3 store, through minio-py 7.2.20 as it was released: arguments by name, no multipart, no unsized upload.
 
-An object is one PUT of known length, so nothing is ever half visible. Requests are repeated here, never in urllib3, and
-only after what may pass by itself: a busy store, a broken connection, a time-out.
+An object is one PUT of known length, so nothing is ever half visible. Requests are repeated in s3_requests.py.
 """
 
-import os
 import re
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -16,27 +13,18 @@ from functools import partial
 from io import BytesIO
 from typing import TypeVar
 
-import certifi
 import urllib3
-from minio import Minio
 from minio.deleteobjects import DeleteError, DeleteObject
 from minio.error import S3Error
 
-from backup.errors import SettingsError, StoreError
+from backup.errors import StoreError
 from backup.storage.base import Stored
-from backup.storage.s3_errors import RAISED, UNSUPPORTED, Refused, explain, of_code
-from backup.storage.s3_pool import Pool
+from backup.storage.s3_errors import RAISED, UNSUPPORTED, Refused, of_code
+from backup.storage.s3_requests import ATTEMPTS, FIRST_DELAY, TIMEOUT, Requests
 from config.backup_store import StoreSettings
 
 T = TypeVar("T")
 
-ATTEMPTS = 5
-FIRST_DELAY = 0.25
-# However many attempts are left, none begins later than this after the first.
-PATIENCE = 120.0
-# Seconds to connect or to hand over one block, and between two blocks of an answer.
-TIMEOUT = urllib3.Timeout(connect=15.0, read=60.0)
-CONNECTIONS = 16
 # The least part minio-py takes; what is no longer than a part goes in one PUT.
 SINGLE_PUT = 5 * 1024 * 1024
 CODE = re.compile(rb"<Code>\s*([\w.]{1,64})\s*</Code>")
@@ -63,31 +51,9 @@ class S3Storage:
     ) -> None:
         self.bucket = settings.bucket
         self._prefix = f"{settings.prefix}/" if settings.prefix else ""
-        self._url = f"{'https' if settings.secure else 'http'}://{settings.endpoint}"
-        self._attempts = attempts
-        self._first_delay = first_delay
-        self._pool = Pool(
-            timeout=timeout,
-            retries=False,
-            maxsize=CONNECTIONS,
-            cert_reqs="CERT_REQUIRED",
-            ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
-        )
-        try:
-            self._client = Minio(
-                endpoint=settings.endpoint,
-                access_key=settings.access_key.reveal() if settings.access_key else None,
-                secret_key=settings.secret_key.reveal() if settings.secret_key else None,
-                secure=settings.secure,
-                region=settings.region or (None if settings.endpoint.endswith("amazonaws.com") else "us-east-1"),
-                http_client=self._pool,
-            )
-        except ValueError:
-            raise SettingsError(
-                "MINIO_ENDPOINT or MINIO_REGION is malformed", "write host:port, and a region such as us-east-1"
-            ) from None
-        if settings.virtual_host:
-            self._client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]  # minio-py left it so
+        self._requests = Requests(settings, attempts=attempts, first_delay=first_delay, timeout=timeout)
+        self._client = self._requests.client
+        self._pool = self._requests.pool
         self._probing = threading.Lock()
         self._conditional: str | None = None
         self._deletes_many = True
@@ -95,12 +61,12 @@ class S3Storage:
     @property
     def address(self) -> str:
         """Endpoint, bucket and prefix."""
-        return f"{self._url}/{self.bucket}/{self._prefix.rstrip('/')}"
+        return f"{self._requests.url}/{self.bucket}/{self._prefix.rstrip('/')}"
 
     def ensure_bucket(self) -> None:
         """Finds the bucket there, by listing in it, or makes it. Raises StoreError and below."""
         try:
-            self._retry("list", self._list_one)
+            self._requests.retry("list", self._list_one)
         except StoreError as error:
             if "there is no bucket" not in error.what:
                 raise
@@ -109,7 +75,7 @@ class S3Storage:
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Writes a whole object, over what was there."""
         name, body = self._name(key), bytes(data)
-        self._retry(
+        self._requests.retry(
             f"write {key}",
             lambda: self._client.put_object(
                 bucket_name=self.bucket,
@@ -134,12 +100,12 @@ class S3Storage:
     def get(self, key: str) -> bytes:
         """The whole object. Raises KeyError when there is none."""
         name = self._name(key)
-        return self._retry(f"read {key}", lambda: self._get(key, name))
+        return self._requests.retry(f"read {key}", lambda: self._get(key, name))
 
     def stat(self, key: str) -> Stored | None:
         """The object's size and time, or None when there is none."""
         name = self._name(key)
-        return self._retry(f"look at {key}", lambda: self._stat(key, name))
+        return self._requests.retry(f"look at {key}", lambda: self._stat(key, name))
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Every object whose key begins with `prefix`, in the order of their keys.
@@ -147,12 +113,14 @@ class S3Storage:
         The list is made whole before its first part is given: a store's own order may be another (SeaweedFS's is that
         of a walk through folders), so that one that broke off cannot be taken up again after its last key.
         """
-        yield from sorted(self._retry(f"list {prefix}", partial(self._listed, prefix)), key=lambda stored: stored.key)
+        yield from sorted(
+            self._requests.retry(f"list {prefix}", partial(self._listed, prefix)), key=lambda stored: stored.key
+        )
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The names one level below `prefix` that have objects below them."""
         start = self._name(prefix) if prefix else self._prefix
-        found = self._retry(
+        found = self._requests.retry(
             f"list {prefix}",
             lambda: [
                 one.object_name[len(start) :].rstrip("/")
@@ -170,7 +138,7 @@ class S3Storage:
 
     def now(self) -> datetime:
         """The store's own time, from the Date header of an answer; this machine's where a store sends none."""
-        self._retry("tell its time", lambda: self._client.bucket_exists(bucket_name=self.bucket))
+        self._requests.retry("tell its time", lambda: self._client.bucket_exists(bucket_name=self.bucket))
         date = self._pool.seen.date
         return parsedate_to_datetime(date).astimezone(UTC) if date else datetime.now(UTC)
 
@@ -190,7 +158,7 @@ class S3Storage:
 
     def close(self) -> None:
         """Lets go of connections."""
-        self._pool.clear()
+        self._requests.close()
 
     def _name(self, key: str) -> str:
         """The object's full name. Raises ValueError for a key with an empty, "." or ".." part."""
@@ -198,38 +166,19 @@ class S3Storage:
             raise ValueError('a key has a part that is empty, "." or ".."')
         return self._prefix + key
 
-    def _retry(self, doing: str, call: Callable[[], T]) -> T:
-        """What `call` gives, tried again after what may pass. Raises StoreError and below, and KeyError as it comes."""
-        started = time.monotonic()
-        delay = self._first_delay
-        for attempt in range(1, self._attempts + 1):
-            self._pool.forget()
-            try:
-                return call()
-            except RAISED as error:
-                failure = self._explain(error, doing)
-            if not failure.transient or attempt == self._attempts or time.monotonic() - started > PATIENCE:
-                break
-            time.sleep(delay)
-            delay *= 2
-        raise failure
-
-    def _explain(self, error: Exception, doing: str) -> StoreError:
-        status = self._pool.seen.status
-        return explain(error, doing=doing, address=self._url, bucket=self.bucket, status=status)
-
     def _list_one(self) -> None:
         next(self._client.list_objects(bucket_name=self.bucket, prefix=self._prefix, recursive=False), None)
 
     def _make_bucket(self) -> None:
         try:
-            self._retry("make the bucket", lambda: self._client.make_bucket(bucket_name=self.bucket))
+            self._requests.retry("make the bucket", lambda: self._client.make_bucket(bucket_name=self.bucket))
         except StoreError as error:
             # Another process may have made it a moment ago: then it can be listed, and that is what was wanted.
             try:
-                self._retry("list", self._list_one)
+                self._requests.retry("list", self._list_one)
             except StoreError:
-                what = f"the store at {self._url} has no bucket {self.bucket}, and it could not be made: {error.what}"
+                url = self._requests.url
+                what = f"the store at {url} has no bucket {self.bucket}, and it could not be made: {error.what}"
                 raise type(error)(what, f"make the bucket {self.bucket}, or correct BACKUP_BUCKET") from None
 
     def _get(self, key: str, name: str) -> bytes:
@@ -267,7 +216,7 @@ class S3Storage:
         many = [DeleteObject(name=name) for name in names]
         if self._deletes_many:
             try:
-                refused = self._retry(doing, partial(self._delete_many, many))
+                refused = self._requests.retry(doing, partial(self._delete_many, many))
             except StoreError:
                 if self._pool.seen.status not in (400, 405, 501):
                     raise
@@ -275,11 +224,11 @@ class S3Storage:
             else:
                 for one in refused:
                     if one.code not in ("NoSuchKey", "NoSuchVersion"):
-                        start = f"the store at {self._url} could not {doing}: "
+                        start = f"the store at {self._requests.url} could not {doing}: "
                         raise of_code(one.code or "", 200, start=start, bucket=self.bucket)
                 return
         for name in names:
-            self._retry(doing, partial(self._delete_one, name))
+            self._requests.retry(doing, partial(self._delete_one, name))
 
     def _delete_many(self, many: Sequence[DeleteObject]) -> Sequence[DeleteError]:
         return [*self._client.remove_objects(bucket_name=self.bucket, delete_object_list=many)]
@@ -314,7 +263,7 @@ class S3Storage:
             code = CODE.search(response.data)
             raise Refused(code.group(1).decode() if code else "", response.status)
 
-        if self._retry(f"write {key}", attempt):
+        if self._requests.retry(f"write {key}", attempt):
             return True
         if attempts == 1:
             return False
