@@ -14,6 +14,8 @@ from backup.layout import begun_at
 from backup.lease import Lease
 from backup.manifest import Artifact
 from backup.owner import Owner
+from backup.proof import LEVELS, seen_by_the_run
+from backup.proof import read as read_proofs
 from backup.retention import Plan
 from backup.sources.table import clickhouse_ended
 from backup.storage.base import Storage
@@ -77,10 +79,11 @@ def show_command(storage: Storage, source: str, name: str, *, as_json: bool) -> 
         typer.echo(f"keys known by fingerprint: {', '.join(made.fingerprints)}")
     for note in made.notes:
         typer.echo(f"note: {note}")
+    proofs = read_proofs(proof)
     for artifact in made.artifacts:
         _show(artifact)
-    if proof:
-        typer.echo(f"proof: {json.dumps(proof, ensure_ascii=False)}")
+        if known := proofs.get(artifact.label):
+            typer.echo(f"  proof: {known.error or f'{known.level}, {known.says}'} ({known.at})")
 
 
 def prune_command(
@@ -183,8 +186,8 @@ def _level(point: Point, proof: dict[str, object]) -> str:
     """How far the point has been shown to be good: what proof.json says, else what the run itself has seen."""
     if isinstance(level := proof.get("level"), str):
         return level
-    databases = [one for one in point.whole() if one.kind == "database"]
-    return "readable" if databases and all(one.readable for one in databases) else "written"
+    levels = [seen_by_the_run(one) for one in point.whole() if one.kind == "database"]
+    return min(levels, key=LEVELS.index, default="written")
 
 
 def _show(artifact: Artifact) -> None:

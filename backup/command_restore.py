@@ -17,12 +17,13 @@ from backup.manifest import Artifact
 from backup.part import Hands, MakePart, Order, Part
 from backup.postgres.login import Login
 from backup.progress import Bars, Expected, Progress
+from backup.proof import Proof
 from backup.restore import restore
 from backup.seal import read_identities
 from backup.selection import Selection
 from backup.storage.base import Storage
 from backup.storage.table import open_storage
-from backup.verify import Proof, Task, verify
+from backup.verify import Task, verify
 from config import logs
 from config.backup_sources import ClickhouseSettings, PostgresSettings
 from config.backup_store import SealSettings, StoreSettings
@@ -45,13 +46,17 @@ def verify_command(storage: Storage, source: str, env: Env, *, point: str, every
     with talking() as listener:
         for one in points:
             if one.manifest is None:
-                bad.append(f"{one.id}: {one.problem}")
+                bad.append(f"DAMAGED {one.id}: {one.problem}")
                 continue
             task = Task(storage=storage, listener=listener, identities=identities, stop=stop, clients=clients)
             proofs: Mapping[str, Proof] = verify(one, task)
-            bad += [f"{one.id} {label}: {proof.error}" for label, proof in proofs.items() if proof.error]
+            bad += [
+                f"{'DAMAGED' if proof.judged else 'NOT JUDGED'} {one.id} {label}: {proof.error}"
+                for label, proof in proofs.items()
+                if proof.error
+            ]
     for line in bad:
-        typer.echo(f"DAMAGED {line}", err=True)
+        typer.echo(line, err=True)
     if not points:
         typer.echo(f"no restore point of {source} at {storage.address}", err=True)
     return 1 if bad or not points else 0

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from backup.catalog import Catalog
+from backup.catalog import Catalog, Point
 from backup.errors import BackupError, SettingsError
 from backup.manifest import Engine
 from backup.postgres.login import Login
 from backup.progress import Listener
+from backup.proof import Proof
 from backup.selection import Selection
 from config.secret import Secret
 
@@ -95,6 +96,9 @@ class Part(Protocol):
 
     def report(self) -> Iterator[str]:
         """What happened, in words."""
+
+    def proofs(self) -> Iterator[tuple[Point, str, Proof]]:
+        """What was brought in whole and compared: its point, its label, how far it is proven by that."""
 
     def close(self) -> None:
         """Lets go of the server. Never raises."""

@@ -7,11 +7,13 @@ them; only when all have, names are exchanged, PostgreSQL's first, since they ca
 import time
 from collections.abc import Mapping, Sequence
 
-from backup.errors import ArchiveError, BackupError, SettingsError, StoppedError, TargetError
+from backup.catalog import Point
+from backup.errors import ArchiveError, BackupError, SettingsError, StoppedError, StoreError, TargetError
 from backup.manifest import Engine
 from backup.part import Hands, Order, Part
 from backup.plan import duration, refusal_lines
 from backup.postgres.part import PostgresPart
+from backup.proof import Proof, record
 from backup.selection import Selection, select
 
 ENGINES: tuple[Engine, ...] = ("postgres", "clickhouse")
@@ -44,6 +46,7 @@ def restore(order: Order, hands: Hands) -> int:
             raise problems[0]
         _agree(parts, hands)
         errors = _bring_in(parts, hands, swap=order.swap)
+        _record(parts, hands)
         for part in parts:
             for line in part.report():
                 hands.say(line)
@@ -169,3 +172,18 @@ def _undo(done: Sequence[Part], errors: list[BackupError], hands: Hands) -> None
             errors.append(error)
         else:
             hands.say(f"{part.engine}: the exchange was undone, the live data are as they were")
+
+
+def _record(parts: Sequence[Part], hands: Hands) -> None:
+    """Writes beside the points what this restore has proven. Where the store takes no writes, it only says so."""
+    found: dict[str, dict[str, Proof]] = {}
+    points: dict[str, Point] = {}
+    try:
+        for part in parts:
+            for point, label, proof in part.proofs():
+                points[point.id] = point
+                found.setdefault(point.id, {})[label] = proof
+        for name, proofs in found.items():
+            record(hands.catalog.storage, points[name], proofs)
+    except StoreError as error:
+        hands.say(f"that this was restored is not written beside the restore point: {error.what}")

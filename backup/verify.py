@@ -3,41 +3,23 @@
 Each artifact is judged for itself, and what was found is written beside the point (proof.json).
 """
 
-import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from backup.catalog import Point
-from backup.errors import ArchiveError, BackupError, StoppedError
-from backup.manifest import PROOF, Artifact, Level, rfc3339
+from backup.errors import ArchiveError, BackupError, KeyMissingError, StoppedError, StoreError
+from backup.manifest import Artifact, Level, rfc3339
 from backup.postgres.archive import Archive, pick_reader, read_text
 from backup.postgres.clients import installed
 from backup.progress import Listener, Progress
+from backup.proof import Proof, record
 from backup.readback import OTHER_POINT, hash_stored
 from backup.storage.base import Storage
 from config.secret import Secret
-
-FORMAT = 1
-LEVELS: tuple[Level, ...] = ("written", "readable", "restored", "equal")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """How far one artifact was shown to be good, when (RFC 3339), and in words what was looked at.
-
-    `error` says what is wrong with it, "" when nothing is; `bytes` were read in `seconds`.
-    """
-
-    level: Level
-    at: str
-    says: str
-    error: str = ""
-    bytes: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,24 +35,17 @@ class Task:
 
 
 def verify(point: Point, task: Task) -> dict[str, Proof]:
-    """Looks at every whole artifact of `point`, by label, and writes proof.json. Raises StoreError, StoppedError."""
+    """Looks at every whole artifact of `point`, and writes what it found, by label, to proof.json.
+
+    Raises StoreError, StoppedError.
+    """
     sizes = {stored.key: stored.size for stored in task.storage.list(point.prefix)}
     proofs = {}
     for artifact in point.whole():
         proofs[artifact.label] = proof = _judge(point, artifact, sizes, task)
         task.listener.note(f"{point.id} {artifact.label}: {proof.error or proof.says}")
-    task.storage.put(point.prefix + PROOF, document(point, proofs))
+    record(task.storage, point, proofs)
     return proofs
-
-
-def document(point: Point, proofs: Mapping[str, Proof]) -> bytes:
-    """proof.json: the lowest level of all, and what was found for each artifact. `level` is "damaged" if any is."""
-    levels = [proof.level for proof in proofs.values()]
-    lowest = min(levels, key=LEVELS.index, default="written")
-    overall = "damaged" if any(proof.error for proof in proofs.values()) else lowest
-    artifacts = {label: asdict(proof) for label, proof in proofs.items()}
-    found = {"format": FORMAT, "point": point.id, "level": overall, "artifacts": artifacts}
-    return json.dumps(found, indent=1, ensure_ascii=False).encode()
 
 
 def check_store(point: Point, artifact: Artifact, sizes: Mapping[str, int]) -> None:
@@ -90,15 +65,15 @@ def check_store(point: Point, artifact: Artifact, sizes: Mapping[str, int]) -> N
 def _judge(point: Point, artifact: Artifact, sizes: Mapping[str, int], task: Task) -> Proof:
     began = time.monotonic()
     level: Level = "written"
+    says, failure, judged = "", "", True
     try:
         check_store(point, artifact, sizes)
         level, says = _LOOKS[artifact.engine](point, artifact, task)
-    except StoppedError:
+    except (StoppedError, StoreError):
         raise
     except BackupError as error:
-        says, failure = "", str(error)
-    else:
-        failure = ""
+        failure = str(error)
+        judged = isinstance(error, ArchiveError) and not isinstance(error, KeyMissingError)
     return Proof(
         level=level,
         at=rfc3339(task.storage.now()),
@@ -106,6 +81,7 @@ def _judge(point: Point, artifact: Artifact, sizes: Mapping[str, int], task: Tas
         error=failure,
         bytes=artifact.stored_bytes,
         seconds=round(time.monotonic() - began, 3),
+        judged=judged,
     )
 
 

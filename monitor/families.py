@@ -193,6 +193,12 @@ BACKUP_PROOF = Family(
     ("point", "proof"),
     "The newest restore point in the store, and how far it has been shown to be good.",
 )
+BACKUP_RESTORED = Family(
+    "watchkeeper_backup_newest_restored_point_timestamp_seconds",
+    "gauge",
+    (),
+    "When the newest restore point was taken that has been restored somewhere and compared. No series while none was.",
+)
 BACKUP_ERROR = Family(
     "watchkeeper_backup_last_error_info", "info", ("exit_code",), "The newest backup run failed with this exit code."
 )
@@ -241,5 +247,6 @@ FAMILIES: tuple[Family, ...] = (
     BACKUP_ERROR,
     BACKUP_POINTS,
     BACKUP_PROOF,
+    BACKUP_RESTORED,
     BUILD,
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from alerts.alert import Severity
 from alerts.channels.base import Reason
+from backup.layout import begun_at
 from monitor.board import Board
 from monitor.families import (
     ALERTS_FAILED,
@@ -16,6 +17,7 @@ from monitor.families import (
     BACKUP_FAILED,
     BACKUP_POINTS,
     BACKUP_PROOF,
+    BACKUP_RESTORED,
     BACKUP_RUNNING,
     BACKUP_RUNS,
     BACKUP_SIZE,
@@ -70,6 +72,8 @@ def backup_samples(board: Board) -> Iterator[Reading]:
         yield BACKUP_POINTS, (), float(watched.facts["points"])
         if "newest" in watched.facts:
             yield BACKUP_PROOF, (label(watched.facts["newest"]), label(watched.facts.get("proof", ""))), 1
+        if restored := watched.facts.get("restored"):
+            yield BACKUP_RESTORED, (), begun_at(restored).timestamp()
 
 
 def label(text: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from backup.catalog import Point
 from backup.clickhouse.client import Server
 from backup.clickhouse.look import databases, tables
 from backup.clickhouse.native import Seen
@@ -11,10 +12,11 @@ from backup.clickhouse.restore import Restored, Restorer, is_there, refuse_older
 from backup.clickhouse.swap import Exchange, Swapped, swap_all
 from backup.command_list import size
 from backup.errors import ArchiveError, BackupError, TargetError
-from backup.manifest import Engine
+from backup.manifest import Engine, rfc3339
 from backup.part import Hands, Order
 from backup.plan import NATIVE_RATE, duration
 from backup.progress import Progress
+from backup.proof import Proof
 from backup.selection import Chosen, Selection
 
 
@@ -168,6 +170,18 @@ class ClickhousePart:
             if item.swapped:
                 yield f'  the tables it replaced are kept in "{item.kept}"; drop that database when all is well'
                 yield from (f"  {note}" for note in item.swapped.notes)
+
+    def proofs(self) -> Iterator[tuple[Point, str, Proof]]:
+        """Every database that was restored whole and compared without a doubt."""
+        for item in self._items:
+            back, artifact = item.restored, item.chosen.artifact
+            if back is None or back.notes or self._order.tables:
+                continue
+            same = "every table's contents are equal" if back.level == "equal" else "row counts are equal"
+            says = f"restored to ClickHouse {self._server.version}: {back.rows} rows, {same}"
+            at, seconds = rfc3339(self._hands.catalog.storage.now()), round(back.seconds, 3)
+            proof = Proof(level=back.level, at=at, says=says, bytes=artifact.stored_bytes, seconds=seconds)
+            yield item.chosen.point, artifact.label, proof
 
     def close(self) -> None:
         """Lets go of the server."""

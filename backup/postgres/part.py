@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from backup.catalog import Point
 from backup.errors import BackupError
-from backup.manifest import Engine
+from backup.manifest import Engine, rfc3339
 from backup.part import Hands, Order
 from backup.plan import duration, postgres_lines
 from backup.postgres.restore import PostgresRestore, Restored, Wish
+from backup.proof import Proof
 from backup.selection import Selection
 from backup.swap import commands
 
@@ -98,6 +100,18 @@ class PostgresPart:
         if back := commands(self._restore.exchanges):
             yield "to take the exchange back, with the application stopped, run in the database postgres:"
             yield from (f"  {line}" for line in back)
+
+    def proofs(self) -> Iterator[tuple[Point, str, Proof]]:
+        """Every database that was loaded whole: each byte of its dump was checked, and its rows were counted."""
+        for one in self._done:
+            if one.loaded is None or one.item.dump.tables is not None:
+                continue
+            chosen = one.item.dump.chosen
+            says = f"restored to PostgreSQL {self._restore.version}: {one.compared}"
+            at = rfc3339(self._hands.catalog.storage.now())
+            size = chosen.artifact.stored_bytes
+            proof = Proof(level="restored", at=at, says=says, bytes=size, seconds=round(one.seconds, 3))
+            yield chosen.point, chosen.artifact.label, proof
 
     def close(self) -> None:
         """Lets go of the server."""

@@ -18,13 +18,14 @@ from backup.postgres import roles as role_making
 from backup.postgres.archive import major_of, read_text
 from backup.postgres.clients import Client, installed
 from backup.postgres.compare import Compared, compare
+from backup.postgres.database import Mark, Session
 from backup.postgres.leftovers import Leftover, dated, leftovers, mend
 from backup.postgres.load import Loaded, Loader, job_count
 from backup.postgres.login import Login
 from backup.postgres.prepare import Dump, Item, open_dump, place, refuse_rights
 from backup.postgres.properties import apply_properties
 from backup.postgres.roles import Roles
-from backup.postgres.target import Mark, Session, Target
+from backup.postgres.target import Target
 from backup.progress import Listener, Progress
 from backup.selection import Chosen, newest_roles
 from backup.storage.base import Storage
@@ -99,6 +100,11 @@ class PostgresRestore:
     def storage(self) -> Storage:
         """The store."""
         return self._catalog.storage
+
+    @property
+    def version(self) -> str:
+        """The server's."""
+        return self._there.version
 
     def prepare(self) -> None:
         """Opens the dumps, looks at the server, and decides what becomes of each database. Changes nothing.

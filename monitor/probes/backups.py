@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import json
 import sys
+from collections.abc import Sequence
 
 from config.checks import BackupsParams
 from monitor.freshness import Row, judge_points
 from monitor.probes.base import Evidence, Outcome, ProbeContext, Sight, Verdict, clean
 
 LIST = (sys.executable, "-m", "backup", "list", "--json")
+RESTORED = ("restored", "equal")
 LAST_WAIT = 0.4  # seconds for a killed child to be gone; below the margin every probe has beyond its deadline
 
 
@@ -43,8 +45,15 @@ async def probe(params: BackupsParams, *, timeout: float, context: ProbeContext)
         verdict=Verdict(found.grade),
         latency=latency,
         evidence=Evidence(sight=Sight.ANSWERED, text=clean(found.text), sign=found.sign),
-        facts={"points": str(len(rows))} | ({"newest": rows[0].id, "proof": rows[0].proof} if rows else {}),
+        facts=_facts(rows),
     )
+
+
+def _facts(rows: Sequence[Row]) -> dict[str, str]:
+    """How many points there are, the newest and its proof, and the newest that was restored ("": none)."""
+    restored = next((row.id for row in rows if row.proof in RESTORED), "")
+    newest = {"newest": rows[0].id, "proof": rows[0].proof} if rows else {}
+    return {"points": str(len(rows)), **newest, "restored": restored}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -18,9 +18,9 @@ from psycopg import sql
 from backup import manifest
 from backup.errors import ArchiveError, BackupError, KeyMissingError, SettingsError, StoppedError, TargetError
 from backup.manifest import MANIFEST
+from backup.postgres.database import Mark
 from backup.postgres.login import Login
 from backup.postgres.server import survey
-from backup.postgres.target import Mark
 from backup.seal import keygen
 from config.secret import Secret
 
@@ -71,6 +71,9 @@ def test_a_live_database_is_not_touched(bench: Any, second: Any, database: str, 
     assert ours(second, database, helpers) == [database, aside]
     assert words(second, database, helpers) == 1
     assert words(second, aside, helpers) == 200
+    assert bench.catalog.proof(point)["level"] == "restored"
+    shown = bench.catalog.proof(point)["artifacts"][f"postgres/database/{database}"]
+    assert "207 rows in 2 tables, as many as were dumped" in shown["says"]
     # Again: it is there already, and compared anew.
     assert bench.restore(second, yes=False) == 0
     assert ours(second, database, helpers) == [database, aside]
