@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from demo.contract import Contract
 from demo.daemon import Daemon
 from demo.process import Command, Keeper, clean_environ
 
@@ -247,3 +249,24 @@ def test_the_private_network_alone_is_told_while_the_internet_works_and_a_dead_h
     assert world.told()[2]["kind"] == "open"
     assert "cache" in str(world.told()[2])
     assert daemon.states() == {"store": "up", "cache": "down", "web": "up"}
+
+
+def test_a_daemon_that_was_suspended_tells_nothing_and_is_well_at_once(
+    keeper: Keeper, target: Contract, until: Until
+) -> None:
+    """Eight seconds are four rounds of this daemon's; the whole process is frozen, its clock is not."""
+    quick = {"CHECK_INTERVAL": "2", "CONFIRM_INTERVAL": "0.3", "PROBE_TIMEOUT": "1", "LOG_FORMAT": "json"}
+    one = Inside({**target.environ(), **quick}, keeper=keeper, command=[sys.executable, "-c", DAEMON, "run"])
+    try:
+        one.start()
+        until(lambda: one.states() == {"saas-api": "up"})
+        one.pause()
+        time.sleep(8)
+        one.resume()
+        time.sleep(1)
+        assert httpx.get(f"{one.url}/healthz", trust_env=False).status_code == 200
+        time.sleep(6)
+        assert one.flips() == [("saas-api", "up")]
+        assert not [entry for entry in one.entries() if entry["event"] in ("blind", "incident")]
+    finally:
+        one.close()
