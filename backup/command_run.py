@@ -11,8 +11,9 @@ import structlog
 
 from backup.errors import BackupError, SettingsError
 from backup.manifest import Artifact, Engine
+from backup.orders import Orders, Report
 from backup.progress import Bars, Lines, Listener
-from backup.run import Orders, Report, take
+from backup.run import take
 from backup.sources.table import clickhouse_ended
 from backup.storage.table import open_storage
 from config import logs

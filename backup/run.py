@@ -8,8 +8,7 @@ import contextlib
 import importlib.metadata
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -23,15 +22,14 @@ from backup.fingerprints import fingerprints
 from backup.layout import new_point, point_prefix
 from backup.lease import Lease
 from backup.manifest import MANIFEST, RECOVERY, RUN, Artifact, Engine, Manifest, rfc3339
+from backup.orders import Orders, Report
 from backup.owner import Owner
 from backup.progress import Listener
 from backup.runfile import RunFile
 from backup.sources.base import Job, Source
-from backup.sources.table import SOURCES
 from backup.storage.base import Storage
 from backup.sweep import remove_point, sweep
 from config.backup_settings import BackupSettings
-from config.logs import Mask
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -41,40 +39,6 @@ EVERYTHING = "*"
 # Seconds that sources have to end in, and that cleaning may take, once we are told to stop.
 STOPPED_WAIT = 1.8
 CLEAN_WAIT = 0.7
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """How a run ended. `manifest` is None when no database was whole, so nothing is listed.
-
-    `errors` says in one line each what failed, with its remedy and without a secret; `seconds` is wall time.
-    """
-
-    point: str
-    artifacts: tuple[Artifact, ...]
-    manifest: Manifest | None
-    errors: tuple[str, ...]
-    seconds: float
-
-    @property
-    def exit_code(self) -> int:
-        """0 when every artifact is whole, else 1."""
-        return 0 if self.manifest is not None and not self.errors else 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """What a run is told beside the settings: whom to tell, the environment that may hold the data's keys, what must
-    not be seen, which engine (None: all), what stops it, and the engines whose settings cannot be used."""
-
-    listener: Listener
-    environ: Mapping[str, str]
-    mask: Mask
-    only: Engine | None = None
-    stop: threading.Event = field(default_factory=threading.Event)
-    unusable: Mapping[Engine, SettingsError] = field(default_factory=dict)
-    sources: Mapping[Engine, Callable[[Job], Source | None]] = field(default_factory=lambda: SOURCES)
-    clickhouse_ended: Callable[[str], bool] = lambda _: True
 
 
 def take(settings: BackupSettings, storage: Storage, orders: Orders) -> Report:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from backup.layout import begun_at
-from backup.postgres.target import Database, Target, fit_name
+from backup.postgres.database import Database
+from backup.postgres.target import Target, fit_name
 
 WORK = re.compile(r"_restoring_[0-9a-f]{6}$")
 

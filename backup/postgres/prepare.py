@@ -11,9 +11,10 @@ from typing import Literal
 from backup.errors import BackupError, SettingsError, TargetError
 from backup.postgres.archive import Archive, Contents, major_of, pick_reader
 from backup.postgres.clients import Client
+from backup.postgres.database import Database
 from backup.postgres.leftovers import dated
 from backup.postgres.script import NAME, unquoted
-from backup.postgres.target import Database, Target, fit_name
+from backup.postgres.target import Target, fit_name
 from backup.selection import Chosen
 from backup.storage.base import Storage
 from backup.verify import check_store

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from backup.errors import SourceError
 from backup.layout import left_aside
+from backup.postgres.database import Mark
 from backup.postgres.explain import explained
 from backup.postgres.login import APPLICATION, Login
-from backup.postgres.target import LONGEST_NAME, Mark
+from backup.postgres.target import LONGEST_NAME
 
 if TYPE_CHECKING:
     from psycopg import Connection

@@ -1,15 +1,14 @@
 """The PostgreSQL server to restore to: what is there, what it can take, and databases made and dropped in it."""
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backup.errors import SourceError, TargetError
+from backup.postgres.database import Database, Mark, Session
 from backup.postgres.explain import one_line, remedy_for
 from backup.postgres.login import Login
 
@@ -64,63 +63,6 @@ SELECT what FROM (
 WHERE oid >= 16384 AND NOT EXISTS (
   SELECT FROM pg_depend d WHERE d.classid = found.class AND d.objid = found.oid AND d.deptype = 'e') LIMIT 1
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Database:
-    """One database of the server. `size` in bytes, None when we may not know; `mark` is what a restore of ours wrote
-    about it."""
-
-    name: str
-    oid: int
-    owner: str
-    allows: bool
-    template: bool
-    size: int | None
-    comment: str
-    mark: "Mark | None" = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """What a restore writes into a database's comment: which dump it holds, whether all of it, and whose work it is.
-
-    `state` is restoring, or restored once everything is in and compared. `pid` and `since` name the server's session
-    that makes it, by which a later command tells whether the restore is alive.
-    """
-
-    point: str
-    database: str
-    sha256: str
-    state: str
-    pid: int
-    since: str
-
-    @classmethod
-    def read(cls, comment: str) -> "Mark | None":
-        """The mark in a comment; None when it is somebody else's comment."""
-        try:
-            found = json.loads(comment)["watchkeeper restore"]
-            return cls(**{name: found[name] for name in cls.__dataclass_fields__})
-        except (ValueError, KeyError, TypeError):
-            return None
-
-    def text(self) -> str:
-        """The comment."""
-        return json.dumps({"watchkeeper restore": {name: getattr(self, name) for name in self.__dataclass_fields__}})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """Sessions of one program as one role in one database."""
-
-    database: str
-    program: str
-    role: str
-    count: int
-
-    def __str__(self) -> str:
-        return f'{self.count} of {self.program} as {self.role} in "{self.database}"'
 
 
 class Target:

@@ -5,21 +5,21 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from backup.errors import BackupError, SourceError, StalledError, StoppedError
 from backup.layout import globals_folder, postgres_folder
-from backup.manifest import Artifact, Engine, Kind, rfc3339
+from backup.manifest import Artifact, Engine, Kind
 from backup.postgres.clients import Client, choose, companion, installed
 from backup.postgres.dump import Dump, Dumped, Limits
 from backup.postgres.explain import remedy_for
 from backup.postgres.login import Login, password_file
 from backup.postgres.look import Look
+from backup.postgres.results import Results
 from backup.postgres.server import refuse_pooler, survey
 from backup.postgres.snapshot import Snapshot
 from backup.progress import Expected, Progress
 from backup.sources.base import Job
-from backup.stream import COMPRESSION, PieceWriter
+from backup.stream import PieceWriter
 
 GLOBALS = "globals"
 # Seconds for taking pieces back, when we were told to stop and otherwise.
@@ -73,6 +73,12 @@ class PostgresSource:
         self._client = choose(clients, self._server.major)
         self._reader = companion(clients, self._client, "pg_restore")
         self._dumpall = companion(clients, self._client, "pg_dumpall")
+        self._results = Results(
+            server=self._server.version,
+            tool=self._client.version,
+            recipients=self._job.settings.seal.recipients,
+            clean=self._clean,
+        )
         self._note(*self._login.notes, *self._server.notes, *([pooled] if pooled else ()), *self._about(self._client))
         for name in self._server.missing:
             error = SourceError(f'there is no database "{name}"', "check BACKUP_DATABASES, which names it")
@@ -132,7 +138,7 @@ class PostgresSource:
         except StoppedError:
             raise
         except BackupError as error:
-            return self._failure("database", snapshot.database, self._with_locks(error, snapshot), started)
+            return self._results.failed("database", snapshot.database, self._with_locks(error, snapshot), started)
         finally:
             if look:
                 self._count_left = max(0.0, self._count_left - look.seconds)
@@ -140,7 +146,7 @@ class PostgresSource:
         detail |= {"snapshot_seconds": round(time.monotonic() - snapshot.taken, 3), "warnings": list(dumped.warnings)}
         if facts is None:
             detail["uncounted"] = self._clean(look.error)
-        return self._whole(
+        return self._results.whole(
             "database",
             snapshot.database,
             dumped,
@@ -181,11 +187,11 @@ class PostgresSource:
                 raise
             except BackupError as error:
                 if without_passwords == ways[-1]:
-                    return self._failure("globals", GLOBALS, error, started)
+                    return self._results.failed("globals", GLOBALS, error, started)
                 self._note("role passwords are not in this backup: only a superuser may read them")
             else:
                 detail = {"role_passwords": not without_passwords, "warnings": list(dumped.warnings)}
-                return self._whole("globals", GLOBALS, dumped, started, detail=detail)
+                return self._results.whole("globals", GLOBALS, dumped, started, detail=detail)
         raise AssertionError("the last way returns")
 
     def _dump_globals(self, without_passwords: bool) -> Dumped:
@@ -276,46 +282,8 @@ class PostgresSource:
         if self._reader is None:
             yield "no pg_restore is installed, so that the dumps are not read on their way"
 
-    def _whole(self, kind: Kind, name: str, dumped: Dumped, started: datetime, **facts: Any) -> Artifact:
-        written = dumped.written
-        return Artifact(
-            engine=self.engine,
-            kind=kind,
-            name=name,
-            status="whole",
-            server=self._server.version,
-            tool=f"{'pg_dump' if kind == 'database' else 'pg_dumpall'} {self._client.version}",
-            started_at=rfc3339(started),
-            ended_at=rfc3339(datetime.now(UTC)),
-            plain_bytes=written.plain_bytes,
-            stored_bytes=written.stored_bytes,
-            sha256=written.sha256,
-            compression=COMPRESSION,
-            recipients=self._job.settings.seal.recipients,
-            readable=dumped.readable,
-            pieces=written.pieces,
-            **self._cleaned(facts),
-        )
-
-    def _cleaned(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Facts whose words come from a program's mouth, without secrets."""
-        detail = facts.get("detail", {})
-        return facts | {"detail": detail | {"warnings": [self._clean(line) for line in detail.get("warnings", ())]}}
-
     def _fail(self, kind: Kind, name: str, error: BackupError) -> None:
-        self._failed.append(self._failure(kind, name, error, datetime.now(UTC)))
-
-    def _failure(self, kind: Kind, name: str, error: BackupError, started: datetime) -> Artifact:
-        return Artifact(
-            engine=self.engine,
-            kind=kind,
-            name=name,
-            status="failed",
-            server=self._server.version,
-            started_at=rfc3339(started),
-            ended_at=rfc3339(datetime.now(UTC)),
-            error=self._clean(str(error)),
-        )
+        self._failed.append(self._results.failed(kind, name, error, datetime.now(UTC)))
 
     def _nothing(self) -> SourceError:
         if not self._failed:

@@ -24,9 +24,10 @@ from backup.catalog import Catalog
 from backup.errors import SourceError
 from backup.lease import Lease
 from backup.manifest import MANIFEST, PROOF, RECOVERY, RUN, Artifact
+from backup.orders import Orders, Report
 from backup.owner import Owner
 from backup.progress import Expected, Progress
-from backup.run import Orders, Report, take
+from backup.run import take
 from backup.sources.base import Job
 from backup.sources.table import SOURCES
 from backup.storage.base import Storage
@@ -147,7 +148,8 @@ import os, sys
 from backup.command_run import read_settings
 from backup.errors import BackupError
 from backup.progress import Lines
-from backup.run import Orders, take
+from backup.run import take
+from backup.orders import Orders
 from backup.storage.s3 import S3Storage
 from config.env import Env
 from config.logs import Mask

@@ -7,10 +7,10 @@ import pytest
 
 from backup.errors import SettingsError, SourceError
 from backup.postgres.clients import Client, choose, companion
+from backup.postgres.database import Mark
 from backup.postgres.explain import GENERAL, dump_failed, explained, remedy_for
 from backup.postgres.login import Login, password_file
 from backup.postgres.server import is_aside
-from backup.postgres.target import Mark
 from config.secret import Secret
 
 

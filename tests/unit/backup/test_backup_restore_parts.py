@@ -21,11 +21,12 @@ from backup.part import Hands, Order, engine_of
 from backup.plan import duration
 from backup.postgres.archive import Contents, major_of, pick_reader
 from backup.postgres.clients import Client
+from backup.postgres.database import Database
 from backup.postgres.leftovers import WORK, dated
 from backup.postgres.prepare import refuse_server
 from backup.postgres.roles import Roles, how_to_log_in, needed
 from backup.postgres.script import elements, spellings, statements, unquoted
-from backup.postgres.target import Database, fit_name
+from backup.postgres.target import fit_name
 from backup.restore import _bring_in, _names
 from backup.selection import newest_roles, select
 

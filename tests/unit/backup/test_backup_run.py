@@ -15,9 +15,10 @@ from backup.errors import BackupError, LockedError, SettingsError, SourceError, 
 from backup.fingerprints import differing, fingerprint, fingerprints
 from backup.lease import Lease
 from backup.manifest import MANIFEST, RECOVERY, RUN, Artifact, Engine, Piece
+from backup.orders import Orders, Report
 from backup.owner import Owner
 from backup.progress import Expected, Progress
-from backup.run import Orders, Report, take
+from backup.run import take
 from backup.sources.base import Job
 from config.backup_settings import BackupSettings, RetentionSettings, ScheduleSettings
 from config.backup_sources import ClickhouseSettings, PostgresSettings

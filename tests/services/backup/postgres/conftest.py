@@ -17,8 +17,9 @@ import pytest
 from psycopg import sql
 
 from backup.manifest import Artifact
+from backup.orders import Orders, Report
 from backup.progress import Expected, Progress
-from backup.run import Orders, Report, take
+from backup.run import take
 from backup.storage.base import Storage
 from backup.storage.folder import FolderStorage
 from backup.storage.table import open_storage

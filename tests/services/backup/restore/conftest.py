@@ -18,6 +18,7 @@ from backup import manifest
 from backup.catalog import Catalog
 from backup.layout import point_prefix
 from backup.manifest import MANIFEST, Artifact
+from backup.orders import Orders, Report
 from backup.part import Hands, Order
 from backup.postgres.clients import installed
 from backup.postgres.login import Login
@@ -25,7 +26,7 @@ from backup.postgres.target import Target
 from backup.progress import Expected, Progress
 from backup.readback import read_plain
 from backup.restore import restore
-from backup.run import Orders, Report, take
+from backup.run import take
 from backup.storage.base import Storage
 from backup.storage.table import open_storage
 from backup.stream import PieceWriter
