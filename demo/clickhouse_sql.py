@@ -18,6 +18,10 @@ _DATA = re.compile(rb"[ \t\f]*;?[ \t\f]*\r?\n?")
 """What may stand between the name of a format and the first byte of data."""
 
 
+_ASSIGNED = re.compile(rb"SETTINGS\s+\w+\s*=", re.IGNORECASE)
+"""A SETTINGS clause, and not a table of that name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One statement: `head` is what the engine parses.
@@ -43,6 +47,14 @@ def split(sql: bytes) -> Statement:
         if word == "FORMAT":
             asked = _format_at_end(sql, start) or asked
     return Statement(verb, sql, asked)
+
+
+def from_file(head: bytes, path: str, form: str) -> bytes:
+    """An INSERT that takes its data from a file: `head` as `split` gave it, the file's path and its format."""
+    start = next((at for word, at, _ in _outer_words(head) if word == "SETTINGS" and _ASSIGNED.match(head, at)), None)
+    end = len(head) if start is None else start
+    place = f" FROM INFILE {quote(path)} COMPRESSION 'none' ".encode()
+    return b"".join((head[:end], place, head[end:], f" FORMAT {form}".encode()))
 
 
 def quote(text: str) -> str:

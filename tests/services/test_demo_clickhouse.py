@@ -201,6 +201,24 @@ def test_native_goes_out_and_comes_back_in(http: httpx.Client, database: str) ->
     assert (bad.status_code, bad.headers["X-ClickHouse-Exception-Code"]) == (400, "27")
 
 
+def test_what_the_table_or_a_view_refuses_is_an_error(http: httpx.Client, database: str) -> None:
+    """What chdb parsed and could not store must not be told as done."""
+    parameters = {"database": database}
+    for sql in (
+        "CREATE TABLE t (a UInt8, b String, CONSTRAINT small CHECK a < 5) ENGINE = MergeTree ORDER BY a",
+        "CREATE TABLE source (a UInt8, b String) ENGINE = MergeTree ORDER BY a",
+        "CREATE MATERIALIZED VIEW view TO t AS SELECT a, b FROM source",
+        "CREATE TABLE settings (a UInt8) ENGINE = MergeTree ORDER BY a",
+    ):
+        assert http.post("/", params=parameters, content=sql).status_code == 200
+    for into in ("t", "source"):
+        for sql in ("VALUES (7, 'x')", "FORMAT TSV\n7\tx\n", "SETTINGS max_threads = 1 FORMAT CSV\n7,x\n"):
+            answer = http.post("/", params=parameters, content=f"INSERT INTO {into} (a, b) {sql}")
+            assert (answer.status_code, answer.headers["X-ClickHouse-Exception-Code"]) == (500, "469"), (into, sql)
+    assert http.post("/", params=parameters, content="INSERT INTO settings VALUES (1)").status_code == 200
+    assert http.post("/", params=parameters, content="SELECT count() FROM t").text == "0\n"
+
+
 def test_half_an_insert_is_none(clickhouse: Clickhouse, http: httpx.Client, database: str) -> None:
     http.post("/", params={"database": database}, content="CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
     line = f"POST /?database={database}&query=INSERT+INTO+t+FORMAT+TSV HTTP/1.1\r\n"
