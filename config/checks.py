@@ -210,6 +210,54 @@ class BackupsParams:
     engines: tuple[str, ...] = ()
 
 
+# A signal is what a server tells of itself once it lets us in, asked beside the plain question whether it answers. It
+# takes that question's parameters, which signal it is, and from which number on it warns and fails, in its own unit.
+
+PostgresSignal = Literal[
+    "slots",
+    "transactions",
+    "wraparound",
+    "replication",
+    "retained_wal",
+    "archiver",
+    "size",
+    "growth",
+    "writable",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresSignalParams(PostgresParams):
+    """One thing PostgreSQL tells of itself. All signals of a server share one connection a minute.
+
+    `signal` and the unit of `warn` and `fail`: slots, percent of those an ordinary role may take; transactions, seconds
+    the oldest one has been open; wraparound, millions of transactions since the oldest frozen one; replication, seconds
+    a replica is behind; retained_wal, bytes kept for a replication slot; archiver, seconds it has failed; size, bytes
+    of the database; growth, bytes a day; writable, none.
+    """
+
+    signal: PostgresSignal
+    warn: float | None = None
+    fail: float | None = None
+
+
+RedisSignal = Literal["memory", "policy", "evicted", "rejected", "canary", "persistence", "replica", "restarts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSignalParams(RedisParams):
+    """One thing Redis or Valkey tells of itself. All signals of a server share one connection a minute.
+
+    `signal` and the unit of `warn` and `fail`: memory, percent of maxmemory; policy, none; evicted, keys within five
+    minutes; rejected, connections within five minutes; canary, none; persistence, none; replica, seconds without its
+    primary; restarts, how many within an hour. The canary writes its own key and nothing else.
+    """
+
+    signal: RedisSignal
+    warn: float | None = None
+    fail: float | None = None
+
+
 Params = (
     HttpParams
     | TcpParams
@@ -221,6 +269,8 @@ Params = (
     | ClickhouseParams
     | S3Params
     | BackupsParams
+    | PostgresSignalParams
+    | RedisSignalParams
 )
 
 PARAMS: Mapping[str, type[Params]] = {
@@ -233,4 +283,6 @@ PARAMS: Mapping[str, type[Params]] = {
     "redis": RedisParams,
     "clickhouse": ClickhouseParams,
     "s3": S3Params,
+    "postgres_signal": PostgresSignalParams,
+    "redis_signal": RedisSignalParams,
 }

@@ -11,15 +11,15 @@ def settle_dependencies(instance: Instance, preset: Preset, instances: Iterable[
 
     Of several of a kind it is the one with the instance's own suffix, else the one whose suffix is the preset's name
     (DATABASE_URL__LITELLM) or family (DATABASE_URL__LANGFUSE serves langfuse-web and langfuse-worker), else the plain
-    one. None of them: no dependency; a wrong one would hide an alert. Of several databases on one server each depends on
-    the first, so that the server's outage is one outage.
+    one. None of them: no dependency; a wrong one would hide an alert. Of several databases on one server each depends
+    on the first, so that the server's outage is one outage.
     """
     instances = list(instances)
     watched: dict[str, dict[str, str]] = {}
     for other in instances:
         watched.setdefault(other.kind, {})[_key(other.suffix)] = other.name
     wanted = [_key(suffix) for suffix in (instance.suffix, instance.kind, preset.family) if suffix]
-    found = _same_server(instance, instances)
+    found = same_server(instance, instances)
     for kind in preset.depends_on:
         candidates = watched.get(kind, {})
         match = next((candidates[suffix] for suffix in [*wanted, ""] if suffix in candidates), None)
@@ -28,7 +28,7 @@ def settle_dependencies(instance: Instance, preset: Preset, instances: Iterable[
     return tuple(found)
 
 
-def _same_server(instance: Instance, instances: Iterable[Instance]) -> list[str]:
+def same_server(instance: Instance, instances: Iterable[Instance]) -> list[str]:
     """The first of the kind at the same host and port, unless that is `instance` itself."""
     place = (instance.kind, instance.address.host, instance.address.port)
     names = [one.name for one in instances if (one.kind, one.address.host, one.address.port) == place]

@@ -42,6 +42,10 @@ class Preset:
     or store, besides the preset's name. `drop_paths` are endings of an address that people copy along and that are not
     part of it. A check may have `requires`: the placeholders it cannot do without ("a|b": either); a sign may have
     `if_depends_on`: it counts only when a service of that kind is among the dependencies.
+
+    A check may be off until WATCH_FILE says `enabled = true`: with `needed_by`, unless a service of one of these kinds
+    depends on this one; with `server_wide`, where another service at the same host and port asks it already; with
+    `writes`, where CANARY_WRITES is off.
     """
 
     title: str

@@ -45,7 +45,19 @@ class DefaultsTable(Timing):
 class CheckTable(Timing):
     """A check without its kind's parameters, which stand beside these keys."""
 
-    kind: Literal["http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse", "s3"]
+    kind: Literal[
+        "http",
+        "tcp",
+        "tls",
+        "dns",
+        "grpc",
+        "postgres",
+        "redis",
+        "clickhouse",
+        "s3",
+        "postgres_signal",
+        "redis_signal",
+    ]
     severity: Severity = "down"
     enabled: bool = True
     alert: Urgency | None = None

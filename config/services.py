@@ -7,7 +7,7 @@ from pathlib import Path
 
 from config.env import Env, Problem
 from config.expansion import PLACEHOLDER, expand
-from config.graph import find_circle, settle_dependencies
+from config.graph import find_circle, same_server, settle_dependencies
 from config.instances import Instance, find_instances
 from config.presets import Preset, presets
 from config.secret import Secret
@@ -16,6 +16,8 @@ from config.settings import WatchSettings
 from config.tables import Place, suggest
 from config.watched import Check, Service, Severity
 from config.watchfile import WatchFile, read_watch_file
+
+CONDITIONS = ("needed_by", "server_wide", "writes")  # of a preset's check: Preset says what they mean
 
 __all__ = ["Check", "Discovery", "Service", "Severity", "Source", "discover", "survey"]
 
@@ -63,21 +65,23 @@ def survey(env: Env, settings: WatchSettings) -> Discovery:
     def report(place: Place, message: str, remedy: str) -> None:
         env.problem(_blamed(place, plans, file), message, remedy)
 
-    services = []
     graph: dict[str, tuple[str, ...]] = {}
     for name in sorted(plans):
         plan = plans[name]
-        depends_on = plan.depends_on
+        graph[name] = plan.depends_on
         if isinstance(plan.changes.get("depends_on"), list):
-            depends_on = _named_dependencies(name, plan.changes["depends_on"], plans, file, env)
-        graph[name] = depends_on
-        base = _without_idle_signs(plan.base, {plans[other].kind for other in depends_on})
+            graph[name] = _named_dependencies(name, plan.changes["depends_on"], plans, file, env)
+    services = []
+    for name in sorted(plans):
+        plan = plans[name]
+        base = _without_idle_signs(plan.base, {plans[other].kind for other in graph[name]})
+        needed_by = {plans[other].kind for other, depends_on in graph.items() if name in depends_on}
         service = make_service(
             name,
             plan.kind,
-            base,
+            _settle_conditions(base, needed_by, shares_server=plan.shares_server, writes=settings.canary_writes),
             plan.changes,
-            depends_on=depends_on,
+            depends_on=graph[name],
             variables=plan.variables,
             defaults=defaults,
             report=report,
@@ -112,6 +116,7 @@ class Plan:
     depends_on: tuple[str, ...]
     variables: tuple[str, ...] = ()
     instance: Instance | None = None
+    shares_server: bool = False
 
 
 def _plan(instance: Instance, instances: list[Instance], file: WatchFile) -> Plan:
@@ -123,6 +128,7 @@ def _plan(instance: Instance, instances: list[Instance], file: WatchFile) -> Pla
         depends_on=settle_dependencies(instance, preset, instances),
         variables=tuple(variable for variable, _ in instance.sources),
         instance=instance,
+        shares_server=bool(same_server(instance, instances)),
     )
 
 
@@ -192,6 +198,24 @@ def _without_idle_signs(base: Table, kinds: set[str]) -> Table:
         plain = [{key: item for key, item in sign.items() if key != "if_depends_on"} for sign in signs]
         kept[name] = {**check, "signs": plain} if "signs" in check else check
     return {**base, "checks": kept}
+
+
+def _settle_conditions(base: Table, needed_by: set[str], *, shares_server: bool, writes: bool) -> Table:
+    """The table with every check off whose conditions do not hold, and without the conditions."""
+    checks = base.get("checks", {})
+    if not isinstance(checks, dict):
+        return base
+    settled = {}
+    for name, check in checks.items():
+        wanted = check.get("needed_by")
+        off = (
+            (wanted is not None and needed_by.isdisjoint(wanted))
+            or (check.get("server_wide") and shares_server)
+            or (check.get("writes") and not writes)
+        )
+        plain = {key: item for key, item in check.items() if key not in CONDITIONS}
+        settled[name] = {**plain, "enabled": False} if off else plain
+    return {**base, "checks": settled}
 
 
 def _defaults(settings: WatchSettings, file: WatchFile, env: Env) -> DefaultsTable:

@@ -25,6 +25,7 @@ class WatchSettings:
     start_period: float = 120.0
     watch_file: Path | None = None
     paused: tuple[str, ...] = ()
+    canary_writes: bool = True
     instance: str = "watchkeeper"
 
     @classmethod
@@ -71,6 +72,11 @@ class WatchSettings:
         )
         file = env.text("WATCH_FILE", says="Path of a TOML file with services of your own and changes.", kind="path")
         paused = env.names("PAUSE", says="Services not to look at for now, by name: `langfuse-worker,postgres-eu`.")
+        canary = env.flag(
+            "CANARY_WRITES",
+            default=True,
+            says="Whether checks may write: a key or an object of their own, which goes away by itself.",
+        )
         return cls(
             interval=interval,
             confirm_interval=confirm,
@@ -80,6 +86,7 @@ class WatchSettings:
             start_period=start_period,
             watch_file=Path(file) if file else None,
             paused=paused,
+            canary_writes=canary,
             instance=_instance(env),
         )
 

@@ -60,6 +60,14 @@ class ServiceStatus:
         else:
             self.diagnosis, self.evidence = None, ""
 
+    def unavailable(self) -> dict[str, list[str]]:
+        """The checks that cannot be told here, by why: "not available: …", each reason once."""
+        found: dict[str, list[str]] = {}
+        for name, check in self.checks.items():
+            if check.outcome and not check.outcome.available:
+                found.setdefault(check.outcome.evidence.text, []).append(name)
+        return found
+
     def check_track(self, name: str) -> CheckTrack:
         """What the judge remembers of check `name`; a blank one before its first run."""
         return self.track.checks.get(name, CheckTrack())

@@ -69,7 +69,7 @@ class Lookout:
         Takes as long as asking the anchors does, and only when the run leaves no other way to tell.
         """
         host, _ = target(check)
-        if not host:
+        if not host or outcome.evidence.sight == Sight.NOT_ASKED:
             return outcome
         side, raw = self._side(host, outcome.evidence.address), outcome.evidence.sight
         before = self._sightings.raw(service.name, check.name)

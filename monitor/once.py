@@ -1,6 +1,7 @@
 """One round now, judged by itself: what `python -m monitor check` shows."""
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Iterable
@@ -42,7 +43,7 @@ async def look_once(services: Iterable[Service], *, instance: str, longest: floa
         status.track, _ = judge(status.track, status.service, one.check, outcome, one.diagnosis, one.ran_at)
         status.show_decided()
 
-    async with asyncio.TaskGroup() as group:
+    async with contextlib.aclosing(context), asyncio.TaskGroup() as group:
         for service in services:
             now = time.time()
             statuses = {check.name: CheckStatus(check=check) for check in service.checks}

@@ -121,7 +121,7 @@ def _slowest(status: ServiceStatus) -> str:
 
 
 def _seen(status: ServiceStatus) -> Iterator[Text]:
-    """For a service that is up its version; else of each check that missed: cause, evidence, remedy."""
+    """For a service that is up its version; of each check that missed: cause, evidence, remedy; what cannot be told."""
     if status.state == State.UP:
         yield Text(status.facts.get("version", ""), "dim")
     told: set[str] = set()
@@ -137,6 +137,8 @@ def _seen(status: ServiceStatus) -> Iterator[Text]:
         if found and found.remedy and found.remedy not in told:
             told.add(found.remedy)
             yield Text(f"  do: {found.remedy}")
+    for why, names in status.unavailable().items():
+        yield Text(f"{', '.join(names)} {why}", "dim")
 
 
 def _summary(board: Board) -> Text:

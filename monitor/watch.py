@@ -21,6 +21,7 @@ from monitor.diagnose.table import diagnose
 from monitor.grid import next_due, phase
 from monitor.judge import CheckTrack, Flip, State, Track, judge, unsettled
 from monitor.probes.base import Outcome, Verdict
+from monitor.probes.table import SIGNALS
 from monitor.vantage import forgive, look
 
 log = structlog.get_logger()
@@ -29,6 +30,7 @@ TICK = 0.25  # seconds between two looks at our own loop's punctuality
 CLOCK_STEP = 1.0  # seconds by which the wall clock may slew between two ticks and not count as stepped
 START_RATE = 100.0  # first runs a second, so that a thousand services do not start as one burst
 ROOM = 0.6  # of all checks may be under way at once: twice what 30 % of black holes, all unsettled, take up
+SIGNALS_TURN = 60.0  # seconds: signals whose intervals are multiples of it meet
 NEIGHBOUR_REST = 1.0  # seconds: a neighbour looked at this recently is not looked at again for somebody else's sake
 
 Probe = Callable[[Check, float], Awaitable[Outcome]]
@@ -130,9 +132,9 @@ class Watch:
         async with asyncio.TaskGroup() as group:
             self._group = group
             for slot in slots:
-                name, interval = f"{slot.service.name}/{slot.check.name}", slot.check.interval
-                ramp = min(interval, len(slots) / START_RATE)
-                slot.due = origin + phase(name, interval)
+                name, turn = place(slot.service, slot.check)
+                ramp = min(turn, len(slots) / START_RATE)
+                slot.due = origin + phase(name, turn)
                 loop.call_at(origin + phase(name, ramp), self._start, slot, origin + phase(name, ramp))
                 loop.call_at(slot.due, self._on_grid, slot)
             try:
@@ -248,6 +250,16 @@ class Watch:
             for slot in self._slots.get(name, ()):
                 if now - slot.started > NEIGHBOUR_REST:
                     self._start(slot, now)
+
+
+def place(service: Service, check: Check) -> tuple[str, float]:
+    """The name and the seconds from which a check's phase is made.
+
+    All signals of one kind that a service has are asked at one moment, so that one answer of the server serves them.
+    """
+    if check.kind in SIGNALS:
+        return f"{service.name}/{check.kind}", min(check.interval, SIGNALS_TURN)
+    return f"{service.name}/{check.name}", check.interval
 
 
 def neighbours(services: Iterable[Service]) -> Mapping[str, frozenset[str]]:

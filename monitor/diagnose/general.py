@@ -130,6 +130,39 @@ _RULES = (
         "in the check.",
     ),
     Rule(
+        cause=Cause.STUCK,
+        proof="work that should have ended goes on, or work that waits is not taken up",
+        says="{title} at {address} has work that does not end.",
+        remedy="See what it is and what it waits for; end it by hand if nobody needs it, and keep whoever began it "
+        "from doing so again.",
+    ),
+    Rule(
+        cause=Cause.LAGGING,
+        proof="a copy is behind its original by more than it may",
+        says="{title} at {address} has a copy that falls behind.",
+        remedy="See whether the copy is up and connected, then its load, its disk and the network between them.",
+    ),
+    Rule(
+        cause=Cause.UNSAVED,
+        proof="it says that what it holds could not be saved",
+        says="{title} at {address} works, but cannot save what it holds.",
+        remedy="Read its log for the reason: a full or unwritable disk, or a target that refuses. What is not saved "
+        "is lost with the next restart or disaster.",
+    ),
+    Rule(
+        cause=Cause.RESTARTING,
+        proof="its uptime fell again and again",
+        says="{title} at {address} restarts again and again.",
+        remedy="Read the last lines of its log before each restart, and look for out-of-memory kills: give it more "
+        "memory or have it use less.",
+    ),
+    Rule(
+        cause=Cause.MISCONFIGURED,
+        proof="a setting of it contradicts what the services around it need",
+        says="{title} at {address} has a setting that the services around it cannot live with.",
+        remedy="Change the setting at the service itself, so that it survives a redeploy.",
+    ),
+    Rule(
         cause=Cause.BAD_ANSWER,
         proof="the service answers in its protocol, and not what was expected",
         says="{title} at {address} answers, but not what a healthy one says.",

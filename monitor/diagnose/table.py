@@ -17,7 +17,9 @@ from monitor.diagnose.grpc import GRPC
 from monitor.diagnose.http import HTTP, UNASKED
 from monitor.diagnose.network import FIRST, LAST
 from monitor.diagnose.postgres import POSTGRES
+from monitor.diagnose.postgres_signal import POSTGRES_SIGNAL
 from monitor.diagnose.redis import REDIS
+from monitor.diagnose.redis_signal import REDIS_SIGNAL
 from monitor.diagnose.s3 import S3
 from monitor.diagnose.tls import CERTIFICATE, TLS
 from monitor.probes.base import Outcome, Verdict
@@ -34,6 +36,8 @@ TABLES: Mapping[str, tuple[Rule, ...]] = {
     "clickhouse": CLICKHOUSE,
     "s3": S3,
     "backups": BACKUPS,
+    "postgres_signal": POSTGRES_SIGNAL,
+    "redis_signal": REDIS_SIGNAL,
 }
 
 

@@ -5,12 +5,13 @@ A probe never raises, never decides about a service and never retries: threshold
 
 import re
 import ssl
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from config.secret import Secret
+from monitor.probes.shared import Answers, Samples
 
 if TYPE_CHECKING:
     import httpx
@@ -40,7 +41,11 @@ class Sight(StrEnum):
     NO_ROUTE = "no_route"  # our own network has no way there
     CUT_OFF = "cut_off"  # it waited in vain, and so did whatever else was asked on that side of the network: `vantage`
     LATE = "late"  # our own loop stood still while the probe waited
+    NOT_ASKED = "not_asked"  # another check of the same service tells already that nothing can be asked of it
     FAULT = "fault"  # the probe itself broke: a bug of ours
+
+
+NOT_AVAILABLE = "not_available"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,8 @@ class Evidence:
     code, first word of a Redis error; for sight TLS: expired, not_yet_valid, wrong_name, untrusted, not_tls (plain text
     came back), tls_port (plain text was asked of a TLS port), eof, or OpenSSL's reason. `sign` names the preset's sign
     or the expectation that decided ("status", "json", "expect_json", "expect_text", "expect_header", "redirect",
-    "expect", "slow"). `address` is what was dialled.
+    "expect", "slow"), or the signal. `address` is what was dialled. A pass with sign NOT_AVAILABLE is no pass: what was
+    asked cannot be told here, and `text` says why.
     """
 
     sight: Sight
@@ -72,6 +78,11 @@ class Outcome:
     latency: float
     evidence: Evidence
     facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def available(self) -> bool:
+        """Whether it tells anything: False where the server, its version or our rights there lack what was asked."""
+        return self.evidence.sign != NOT_AVAILABLE
 
 
 class Probe(Protocol):
@@ -95,6 +106,23 @@ class Answer:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
+def not_available(why: str) -> Answer:
+    """Gives the answer of a signal that a server cannot give; `why` says what is lacking, and what to grant or set."""
+    return Answer(verdict=Verdict.PASS, text=f"not available: {why}", sign=NOT_AVAILABLE)
+
+
+def not_asked() -> Answer:
+    """Gives the answer of a signal where the server does not answer: its own check tells that, and one is enough."""
+    return replace(not_available("not asked: the server does not answer"), sight=Sight.NOT_ASKED)
+
+
+class Closable(Protocol):
+    """A session, as far as the context knows it."""
+
+    def close(self) -> None:
+        """Ends it at once."""
+
+
 class Garbled(Exception):  # noqa: N818 -- what was seen, not a mistake of ours
     """What answered does not speak the protocol that was asked. `text` is for people, and may be raw: it is cleaned."""
 
@@ -104,15 +132,35 @@ class Garbled(Exception):  # noqa: N818 -- what was seen, not a mistake of ours
         self.sight = sight
 
 
-class ProbeContext:
-    """What all probes of one daemon share. Belongs to one event loop.
+T = TypeVar("T")
 
-    `hung` counts the runs that outlived their deadline and had to be abandoned.
+
+class ProbeContext:
+    """What all probes of one daemon share. Belongs to one event loop; `aclose` when no probe runs any more.
+
+    `hung` counts the runs that outlived their deadline and had to be abandoned. `samples` is what signals remember
+    from run to run. `kept` are sessions that stay open between runs, each with how to close it.
     """
 
     def __init__(self) -> None:
         self.hung = 0
+        self.samples: Samples[Any] = Samples()
+        self.kept: dict[Hashable, Closable] = {}
+        self._answers = Answers()
         self._tls: dict[tuple[bool, tuple[str, ...]], ssl.SSLContext] = {}
+
+    async def shared(self, key: Hashable, ask: Callable[[], Awaitable[T]], max_age: float) -> T:
+        """Gives what `ask` gets, asked once for all who want `key` within `max_age` seconds: `Answers.get`.
+
+        `ask` keeps a deadline of its own. `key` names the server and the login too, and holds a Secret as it is.
+        """
+        return await self._answers.get(key, ask, max_age)
+
+    async def aclose(self) -> None:
+        """Ends what is still asked, and every session that was kept."""
+        await self._answers.aclose()
+        while self.kept:
+            self.kept.popitem()[1].close()
 
     def transport(self, *, verify: bool = True) -> "httpx.AsyncBaseTransport":
         """Gives what sends one HTTP request over one connection: FreshTransport."""

@@ -17,7 +17,10 @@ TURN = 0.05
 PATIENCE = 0.5
 
 
-KINDS = ("http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse", "s3", "backups")
+# Kinds that look into a server which another check reached. They have no pace of their own to be judged by.
+SIGNALS = ("postgres_signal", "redis_signal")
+
+KINDS = ("http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse", "s3", "backups", *SIGNALS)
 
 
 def _lazy(kind: str) -> Probe:
@@ -46,7 +49,8 @@ async def run_check(
     """Runs `check` once and gives its Outcome within `timeout` (else the check's own) seconds and a small margin.
 
     Whatever escapes a probe becomes verdict unknown with sight fault. A probe that outlives its deadline is cancelled
-    and counted in `context.hung`. A pass slower than the check's latency_threshold becomes a warning with sign "slow".
+    and counted in `context.hung`. A pass slower than the check's latency_threshold becomes a warning with sign "slow",
+    but for signals.
     Raises nothing but CancelledError.
     """
     seconds = check.timeout if timeout is None else timeout
@@ -75,7 +79,7 @@ async def run_check(
     broken = task.exception()
     if broken is not None:
         return _fault(f"the probe broke: {type(broken).__name__}: {broken}", loop.time() - began)
-    return _judge_speed(task.result(), check.latency_threshold)
+    return _judge_speed(task.result(), None if check.kind in SIGNALS else check.latency_threshold)
 
 
 def _fault(text: str, latency: float) -> Outcome:

@@ -130,6 +130,7 @@ def _check(status: ServiceStatus, check: CheckStatus) -> dict[str, Any]:
         "name": check.check.name,
         "kind": check.check.kind,
         "verdict": outcome.verdict.value if outcome else None,
+        "available": outcome.available if outcome else None,
         "state": status.check_track(check.check.name).confirmed.value,
         "latency_seconds": round(outcome.latency, 6) if outcome else None,
         "cause": diagnosis.cause.value if diagnosis else None,

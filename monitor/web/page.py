@@ -48,6 +48,7 @@ class Row(NamedTuple):
     track: Track
     diagnosis: Diagnosis | None
     facts: Mapping[str, str]
+    unavailable: Mapping[str, Sequence[str]]
     latency: float | None
     ran_at: float | None
     bars: Sequence[Bar]
@@ -117,6 +118,7 @@ def _row(status: ServiceStatus, bars: Sequence[Bar]) -> Row:
         track=status.track,
         diagnosis=status.diagnosis,
         facts=dict(status.facts),
+        unavailable=status.unavailable(),
         latency=max((check.outcome.latency for check in ran if check.outcome), default=None),
         ran_at=newest.ran_at if newest else None,
         bars=bars,
@@ -219,6 +221,7 @@ def _card(row: Row, rows: Mapping[str, Row], now: float) -> Mapping[str, object]
         if tone not in ("up", "paused")
         else [],
         "facts": list(_shown_facts(row.facts)),
+        "unavailable": [f"{', '.join(names)} {why}" for why, names in row.unavailable.items()],
         "latency": _milliseconds(row.latency) if row.latency is not None and row.state != State.PAUSED else "",
         "slots": slots,
         "day": _day_in_words(row.bars),

@@ -1,0 +1,14 @@
+"""What Redis tells of itself, asked once a minute for all signals of one server."""
+
+from config.checks import RedisSignalParams
+from monitor.probes.attempt import attempt
+from monitor.probes.base import Answer, Outcome, ProbeContext, not_available
+
+
+async def probe(params: RedisSignalParams, *, timeout: float, context: ProbeContext) -> Outcome:  # noqa: ARG001
+    """Asks for one signal."""
+
+    async def ask() -> Answer:
+        return not_available("this signal is not written yet")
+
+    return await attempt(ask, timeout=timeout)
