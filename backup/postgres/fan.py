@@ -75,7 +75,7 @@ class Script:
                 end = len(self._buffer) - 1
                 break
             seen = self._at + known
-        line = bytes(self._buffer[self._at : end + 1])
+        line = bytes(memoryview(self._buffer)[self._at : end + 1])
         self._at = end + 1
         return line
 
@@ -86,7 +86,7 @@ class Script:
             last = self._buffer.find(b"\n" + END, seen)
             cut = last if last >= 0 else self._buffer.rfind(b"\n", seen)
             if cut >= 0:
-                yield bytes(self._buffer[self._at : cut + 1])
+                yield bytes(memoryview(self._buffer)[self._at : cut + 1])
                 self._at = cut + 1
             if last < 0:
                 known = len(self._buffer) - self._at
