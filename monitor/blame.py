@@ -67,7 +67,7 @@ class View:
         queue = [(root, badness(self.trouble(root)), self._began(root))]
         for name, bad, began in queue:
             for child in self.graph.children.get(name, ()):
-                if child == root or child in hit:
+                if child in hit:
                     continue
                 own = badness(self.trouble(child))
                 if 0 < own <= bad:

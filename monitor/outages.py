@@ -130,20 +130,21 @@ class _Turn:
         return self._book()
 
     def _book(self) -> Book:
-        moved = replace(
-            self.book,
-            cases=self.cases,
-            held=self.held,
-            downs=self.downs,
-            openings=self.openings,
-            ids=self.ids,
-            round_over=self.round_over,
-            blind=self.blind is not None,
-            sighted=self.sighted,
-            ahead=self.ahead,
-            steps=self.steps,
-        )
-        return self.book if moved == self.book else moved
+        """The book as it is now: the very same one when nothing changed."""
+        moved: dict[str, Any] = {
+            "cases": self.cases,
+            "held": self.held,
+            "downs": self.downs,
+            "openings": self.openings,
+            "ids": self.ids,
+            "round_over": self.round_over,
+            "blind": self.blind is not None,
+            "sighted": self.sighted,
+            "ahead": self.ahead,
+            "steps": self.steps,
+        }
+        changes = {name: value for name, value in moved.items() if value != getattr(self.book, name)}
+        return replace(self.book, **changes) if changes else self.book
 
     def _follow_clock(self) -> None:
         """Moves the times of what is open along with a stepped wall clock, so that durations stay true."""
@@ -381,7 +382,6 @@ class _Turn:
         incident = replace(case.incident, state=state, resolved_at=ended, affected=case.hit)
         self._say(Happening.RESOLVED, root, replace(case, incident=incident), text)
         del self.cases[root]
-        self.held.pop(root, None)
 
     def _look_at_cover(self, root: str) -> None:
         """Notes whether a parent's trouble explains this incident by now, and when it ceased to."""

@@ -155,8 +155,9 @@ class _Turn:
 
     def book(self) -> Book:
         gathering = self.gathering if self.waiting else None
-        moved = replace(self.old, cases=self.cases, gathering=gathering)
-        return self.old if moved == self.old else moved
+        if self.cases == self.old.cases and gathering == self.old.gathering:
+            return self.old
+        return replace(self.old, cases=self.cases, gathering=gathering)
 
     def resolve(self, one: Said) -> None:
         """Tells everybody that it is over who was told that it is; a silence does not keep that back."""
@@ -199,23 +200,25 @@ class _Turn:
         self.cases[root] = case
 
     def remind(self, root: str) -> None:
-        """Says again, ever less often, what is still so. What must not be said when it is due is not made up for."""
+        """Says again, ever less often, what is still so. What may not be said when it is due is due again later."""
         case = self.cases[root]
         one = case.incident
         base = self.ways.settings.cooldown
-        if self.now - case.spoken < min(base * 2 ** min(one.reminders, 30), REMIND_MOST):
+        wait = min(base * 2 ** min(one.reminders, 30), REMIND_MOST)
+        if self.now - case.spoken < wait:
             return
         told = dict(one.told)
         channels = [channel for channel in self.ways.channels if channel.name in told and not channel.pages]
-        case = replace(case, spoken=self.now)
-        if channels and self._may_remind(case):
-            count = one.reminders + 1
-            text = f"The {_ordinal(count)} reminder."
-            one = with_entry(replace(one, reminders=count, reminded_at=self.wall), Happening.REMINDED, text, self.wall)
-            case = replace(case, incident=one)
-            for channel in channels:
-                self._put(channel, Kind.REMINDER, case, text)
+        if not channels or not self._may_remind(case):
+            # Not the moment it may be said: when a maintenance ends, that something was down before it is no news.
+            self.cases[root] = replace(case, spoken=self.now - wait + min(base, wait))
+            return
+        text = f"The {_ordinal(one.reminders + 1)} reminder."
+        one = replace(one, reminders=one.reminders + 1, reminded_at=self.wall)
+        case = replace(case, spoken=self.now, incident=with_entry(one, Happening.REMINDED, text, self.wall))
         self.cases[root] = case
+        for channel in channels:
+            self._put(channel, Kind.REMINDER, case, text)
 
     def _heeds(self, channel: Addressee, case: Case, severity: Severity | None, news: str) -> bool:
         """Whether `channel` is to hear `news` of an incident whose state it knows."""

@@ -156,16 +156,32 @@ def test_a_slow_parent_is_reason_enough_for_a_slow_child(stage):
     assert stage.story() == ["0 opened postgres", "80 spread postgres"]
 
 
+def test_a_slow_child_waits_for_a_parent_that_answers_slowly_since(stage):
+    """It may be about to count as degraded itself."""
+    stage.passing(50)
+    stage.misses("litellm")
+    stage.passes("redis")
+    stage.seen["postgres"] = replace(stage.seen["postgres"], answered_at=stage.now, troubled_at=stage.now)
+    stage.passing(20)
+    stage.degraded("litellm")
+    stage.passing(30)
+    stage.degraded("postgres")
+    stage.passing(60)
+    assert stage.story() == ["100 opened postgres"]
+
+
 def test_a_child_that_gets_worse_than_its_parent_alerts_for_itself(stage):
     stage.degraded("postgres")
     stage.passing(10)
     stage.degraded("litellm")
     stage.passing(60)
+    assert stage.case("postgres").incident.affected == ("litellm",)
     stage.seen["postgres"] = replace(stage.seen["postgres"], answered_at=stage.now)
     stage.passes("redis")
     stage.down("litellm")
     stage.turn()
     assert stage.story("litellm") == ["70 opened litellm"]
+    assert stage.case("postgres").incident.affected == ()
 
 
 def test_suppression_reaches_through_a_suppressed_child(stage):
@@ -398,6 +414,34 @@ def test_an_open_warning_that_goes_down_with_its_parent_is_not_told_again(stage)
     assert stage.story("litellm")[1:] == [f"{HOLD_MOST + 65 + AFTERMATH:g} worse litellm"]
 
 
+def test_what_gets_better_under_its_parent_is_told_when_that_is_over(stage):
+    stage.down("litellm")
+    stage.passing(HOLD_MOST)
+    stage.down("postgres")
+    stage.passing(30)
+    stage.degraded("litellm")
+    stage.passing(600)
+    assert stage.story("litellm") == ["90 opened litellm"]
+    stage.up("postgres")
+    stage.turn()
+    assert stage.story("litellm")[1:] == ["720 better litellm"]
+
+
+def test_what_spreads_from_a_child_is_the_parents_to_tell(stage):
+    stage.passing(10)
+    stage.misses("litellm")
+    stage.passes("postgres", "redis", "open-webui", "saas-api")
+    stage.passing(20)
+    stage.down("litellm")
+    stage.passing(20)
+    stage.down("postgres")
+    stage.passing(5)
+    stage.down("saas-api")
+    stage.passing(600)
+    assert stage.story("litellm") == ["30 opened litellm"]
+    assert "saas-api" in stage.case("litellm").incident.affected
+
+
 def flap(stage, name="postgres", *, times, every=120):
     for _ in range(times):
         stage.down(name)
@@ -424,6 +468,24 @@ def test_flapping_is_said_once_and_the_incident_stays_open(stage):
     assert (last.what, last.incident.downs) == (Happening.RESOLVED, 8)
     assert last.text.endswith("for 10 min without a break; it went down 8 times.")
     assert last.incident.resolved_at == pytest.approx(stage.wall - (stage.now - 900))
+
+
+def test_what_a_flapping_service_takes_down_is_not_told_each_time(stage):
+    flap(stage, times=3)
+    stage.passing(50)
+    stage.misses("postgres")
+    stage.passing(1)
+    stage.healthy()
+    stage.down("postgres")
+    stage.passing(30)
+    stage.down("litellm")
+    stage.passing(600)
+    assert not any("spread" in line for line in stage.story())
+
+
+def test_the_failed_runs_of_every_row_of_a_flapping_service_count(stage):
+    flap(stage, times=6)
+    assert stage.case("postgres").incident.failed_checks == 4 * 3
 
 
 def test_a_break_in_the_good_phase_starts_it_anew(stage):
@@ -526,7 +588,13 @@ def restart(stage, *, away=30.0):
         round_over=False,
         ahead=None,
         cases={
-            root: replace(case, began=later(case.began), opened=later(case.opened), spoken=later(case.spoken))
+            root: replace(
+                case,
+                began=later(case.began),
+                opened=later(case.opened),
+                spoken=later(case.spoken),
+                well_since=later(case.well_since),
+            )
             for root, case in stage.book.cases.items()
         },
         held={
@@ -548,6 +616,27 @@ def test_open_incidents_are_picked_up_after_a_restart_and_not_told_again(stage):
     stage.passing(600)
     assert stage.story() == ["0 opened postgres"]
     assert stage.sent("pagerduty") == ["60 open postgres down"]
+
+
+def test_whom_it_takes_down_is_not_guessed_before_the_first_round_is_over(stage):
+    stage.down("postgres")
+    stage.passing(5)
+    stage.healthy()
+    stage.passing(5)
+    assert stage.case("postgres").incident.affected == ()
+    restart(stage)
+    stage.passing(30)
+    assert stage.case("postgres").incident.affected == ()
+
+
+def test_a_flapping_service_is_looked_at_again_before_it_counts_as_settled(stage):
+    flap(stage, times=3)
+    restart(stage, away=2 * SETTLE)
+    stage.passing(30)
+    assert stage.case("postgres").incident.flapping
+    stage.round_over = True
+    stage.passing(1)
+    assert "postgres" not in stage.book.cases
 
 
 def test_what_recovered_while_the_daemon_was_away_is_resolved(stage):

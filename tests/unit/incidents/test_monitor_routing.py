@@ -340,6 +340,18 @@ def test_what_cannot_be_seen_is_not_said_to_be_so_still(stage):
     assert reminders(stage) == []
 
 
+def test_a_reminder_that_could_not_be_given_is_not_lost_for_a_day(stage):
+    stage.down("postgres")
+    stage.passing(3 * 86_400, every=60)
+    due = reminders(stage)[-1] + 86_400
+    stage.passing(due - 30 - stage.now, every=30)
+    stage.unknown("postgres")
+    stage.passing(60)
+    stage.down("postgres")
+    stage.passing(7200, every=60)
+    assert due + COOLDOWN <= reminders(stage)[-1] <= due + COOLDOWN + 60
+
+
 def test_a_stepped_wall_clock_reminds_neither_early_nor_late(stage):
     stage.down("postgres")
     stage.passing(100)
