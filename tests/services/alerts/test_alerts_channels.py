@@ -274,7 +274,7 @@ def test_discord_keeps_the_first_message_up_to_date_and_posts_a_line_at_the_end(
     assert send(discord, replace(SITUATIONS["spread"], severity=Severity.WARNING), ref=first).ref == first
     assert len(provider.memory.discord) == 1
     assert "R2R is in trouble too" in texts(provider)[0]
-    assert send(discord, RESOLVE, ref=first).ref == first
+    assert send(discord, replace(RESOLVE, severity=Severity.WARNING), ref=first).ref == first
     assert texts(provider)[0].startswith("🟢 **PostgreSQL: up again after 4 min 12 s**")
     assert [text[:1] for text in texts(provider)] == ["🟢", "🟢"]
     assert provider.memory.edits == {first: 2}
@@ -312,6 +312,7 @@ def test_discord_says_when_the_webhook_is_gone_while_it_edits(provider: Provider
     error = refused(discord, RESOLVE, ref=first)
     assert (error.reason, error.permanent) == (Reason.REFUSED, True)
     assert "Unknown Webhook (code 10015)" in str(error)
+    assert len(provider.received) == 2  # who goes on after a 404 is banned
 
 
 def test_discord_never_takes_a_reminder_or_a_group_for_the_first_message(provider: Provider) -> None:

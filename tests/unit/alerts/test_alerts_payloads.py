@@ -7,6 +7,7 @@ The limits are those of demo/providers.py, which refuses what the real ones refu
 import hashlib
 import hmac
 import json
+import re
 import runpy
 from collections.abc import Callable
 from dataclasses import replace
@@ -132,6 +133,7 @@ def check_slack(alert: Alert) -> None:
         answer, memory = answered(providers.slack, document)
         assert (answer.status, answer.body) == (200, b"ok")
         assert memory.pings == []
+        assert not re.search("@(everyone|here|channel)", json.dumps(document), re.IGNORECASE)
 
 
 def check_discord(alert: Alert) -> None:
@@ -166,7 +168,9 @@ def check_apprise(alert: Alert) -> None:
 def test_a_storm_of_long_texts_fits() -> None:
     hostile = SITUATIONS["hostile"]
     storm = replace(SITUATIONS["group_of_30"], members=(replace(hostile, note=HOSTILE_TEXT * 9),) * 30)
+    storm = replace(storm, status_url="https://status.example.com/" + "x" * 900)
     assert answered(providers.slack, slack.message(storm))[0].body == b"ok"
+    assert storm.status_url in discord.message(storm)["embeds"][-1]["description"]
     assert answered(providers.discord, discord.message(storm), wait="true")[0].status == 200
 
 
