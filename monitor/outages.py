@@ -355,8 +355,6 @@ class _Turn:
         """The root is up: the end, unless it flaps; then it has to stay up for a while."""
         case = self._counted(self.cases[root], one)
         incident = case.incident
-        if case.spread_at is not None:
-            case = replace(case, spread_at=None)
         self.cases[root] = case
         again = "can be looked at again" if root == BLIND else "is up again"
         subject = "Everything" if root == BLIND else self._title(root)

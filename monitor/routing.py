@@ -243,7 +243,6 @@ class _Turn:
         in_sight = one.root == BLIND or (sight is not None and sight.state != State.UNKNOWN)
         return (
             in_sight
-            and badness(one.state) > 0
             and not one.flapping
             and one.acknowledged_at is None
             and not case.covered

@@ -374,6 +374,17 @@ def test_a_service_taken_out_of_the_configuration_has_its_incident_closed_in_wor
     )
     stage.passing(AFTERMATH)
     assert stage.story("litellm") == [f"{60 + AFTERMATH:g} opened litellm"]
+    assert stage.case("litellm").incident.evidence == "refused", "nobody saw it recover"
+
+
+def test_a_candidate_that_is_no_longer_configured_is_forgotten(stage):
+    stage.down("postgres", "litellm")
+    stage.passing(5)
+    assert stage.book.held.keys() == {"litellm"}
+    stage.forget("litellm")
+    stage.turn()
+    assert stage.book.held == {}
+    assert "litellm" not in stage.case("postgres").incident.affected
 
 
 def test_a_slower_parent_opens_as_root_and_the_childs_incident_goes_its_own_way(stage):
@@ -486,6 +497,17 @@ def test_what_a_flapping_service_takes_down_is_not_told_each_time(stage):
 def test_the_failed_runs_of_every_row_of_a_flapping_service_count(stage):
     flap(stage, times=6)
     assert stage.case("postgres").incident.failed_checks == 4 * 3
+
+
+def test_downs_far_apart_count_too_once_it_flaps(stage):
+    flap(stage, times=3)
+    stage.down("postgres")
+    stage.passing(2 * FLAP_WINDOW, every=10)
+    stage.up("postgres")
+    stage.passing(60)
+    stage.down("postgres")
+    stage.turn()
+    assert stage.case("postgres").incident.downs == 5
 
 
 def test_a_break_in_the_good_phase_starts_it_anew(stage):

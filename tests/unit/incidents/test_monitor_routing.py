@@ -266,6 +266,45 @@ def test_a_channel_that_was_told_before_it_flapped_hears_of_it_once(stage):
     ]
 
 
+def test_the_pager_hears_no_news_of_what_is_no_longer_critical(stage):
+    stage.down("postgres")
+    stage.passing(90)
+    stage.degraded("postgres")
+    stage.passing(10)
+    stage.healthy()
+    stage.passing(50)
+    stage.book = replace(stage.book, cases={"postgres": replace(stage.case("postgres"), named=())})
+    stage.degraded("litellm")
+    stage.passing(60)
+    assert stage.sent("slack")[-1] == "170 update postgres degraded"
+    assert stage.sent("pagerduty")[-1] == "90 update postgres degraded"
+
+
+def test_a_child_that_flaps_under_its_parent_is_no_news(stage):
+    stage.degraded("litellm")
+    stage.passing(90)
+    stage.down("postgres")
+    stage.passing(5)
+    for _ in range(4):
+        stage.down("litellm")
+        stage.passing(30)
+        stage.degraded("litellm")
+        stage.passing(30)
+    assert any(one.what == Happening.FLAPPING for _, one in stage.said)
+    assert [line for line in stage.sent("slack") if "litellm" in line] == ["90 open litellm degraded"]
+
+
+def test_a_daemon_that_was_restarted_pages_when_everything_was_looked_at_again(stage):
+    stage.down("postgres")
+    stage.passing(30)
+    stage.book, stage.round_over = replace(stage.book, round_over=False), False
+    stage.passing(90)
+    assert stage.sent("pagerduty") == []
+    stage.round_over = True
+    stage.turn()
+    assert stage.sent("pagerduty") == ["120 open postgres down"]
+
+
 # Reminders.
 
 
@@ -454,6 +493,19 @@ def test_a_window_by_cron_comes_again_and_again(stage):
     stage.passing(1300)
     assert [line.split(" ", 1)[1] for line in stage.sent("slack")] == ["open postgres down"]
     assert stage.now - 100 == stage.puts[0][0] == 2 * 86_400 + 4.5 * 3600
+
+
+def test_a_silence_that_ends_in_a_good_phase_tells_when_it_is_down_again(stage):
+    stage.silence("postgres", seconds=440)
+    for _ in range(4):
+        stage.down("postgres")
+        stage.passing(70)
+        stage.up("postgres")
+        stage.passing(50)
+    assert stage.sent("slack") == []
+    stage.down("postgres")
+    stage.turn()
+    assert stage.sent("slack") == ["480 open postgres flapping"]
 
 
 # Storms.
