@@ -174,7 +174,7 @@ def park(conn: sqlite3.Connection, message: Message, *, now: float, reason: str,
 
 
 def give_up(conn: sqlite3.Connection, channel: str, *, now: float, bound: float) -> tuple[Row, ...]:
-    """Try no more what has been put off for `bound` seconds in all. Gives those rows."""
+    """Try no more what has been put off for `bound` seconds in all, the wait ahead included. Gives those rows."""
     rows = [row for row in _rows(conn, WAITING + " ORDER BY sequence", channel) if row.waited >= bound]
     _write(conn, [replace(row, fate=Fate.GIVEN_UP, ended_at=now) for row in rows])
     return tuple(rows)

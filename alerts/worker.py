@@ -150,7 +150,7 @@ class Worker:
             news = verdict.refused and outbox.refuse(conn, name, now=now)
             if news:
                 self._tell(conn, Matter.REFUSED, error, now, _alerts(message))
-            over = outbox.give_up(conn, name, now=now, bound=bound)
+            over = outbox.give_up(conn, name, now=now, bound=bound + verdict.wait)
             self._tell(conn, Matter.GIVEN_UP, error, now, read(over))
             return news, over
 

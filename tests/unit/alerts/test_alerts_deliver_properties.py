@@ -123,7 +123,7 @@ def events() -> st.SearchStrategy[list[Event]]:
         Event,
         after=delays,
         what=st.sampled_from(["turn", "turn", "turn", "update", "reminder"]),
-        root=st.integers(0, 2),
+        root=st.integers(0, 1),
     )
     others = st.one_of(
         st.builds(Event, after=delays, what=st.just("restart")),

@@ -382,6 +382,19 @@ def test_what_was_sent_while_the_file_hung_is_not_sent_again_when_it_is_back(
     assert before.fates("cache") == ["open overtaken", "resolve sent"]
 
 
+def test_an_open_that_comes_back_late_still_comes_before_its_update(
+    empty_outbox: Callable[[], sqlite3.Connection], alert: Make
+) -> None:
+    file, memory = empty_outbox(), empty_outbox()
+    before = Box(file, alert)
+    before.put("open")
+    after = Box(memory, alert)
+    after.now = before.now - 3600  # the clock went back while the file hung
+    after.put("update")
+    carry(memory, file, "outbox", keep_ours=False)
+    assert before.send_all() == ["open db", "update db"]
+
+
 def test_an_older_outages_resolve_that_comes_back_late_closes_nothing(
     empty_outbox: Callable[[], sqlite3.Connection], alert: Make
 ) -> None:
