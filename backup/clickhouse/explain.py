@@ -88,6 +88,10 @@ REMEDIES = (
         codes=(ACCESS_DENIED,),
         text="grant it what the message names; a backup needs GRANT BACKUP, SHOW, SELECT ON *.* and GRANT S3 ON *.*",
     ),
+    Remedy(
+        codes=(664,),
+        text="its users are made by configuration (users.xml, users.d, CLICKHOUSE_USER): keep that with the deployment",
+    ),
     Remedy(codes=(UNKNOWN_DATABASE,), text="check BACKUP_CLICKHOUSE_DATABASES: names are case-sensitive"),
     Remedy(codes=(243,), text="ClickHouse's disk is full: free space there"),
     Remedy(pattern=r"No space left on device|NOT_ENOUGH_SPACE", text="ClickHouse's disk is full: free space there"),

@@ -12,7 +12,7 @@ from backup.clickhouse.restore import Restored, Restorer, is_there, refuse_older
 from backup.clickhouse.swap import Exchange, Swapped, swap_all
 from backup.command_list import size
 from backup.errors import ArchiveError, BackupError, TargetError
-from backup.manifest import Engine, rfc3339
+from backup.manifest import Artifact, Engine, rfc3339
 from backup.part import Hands, Order
 from backup.plan import NATIVE_RATE, duration
 from backup.progress import Progress
@@ -59,6 +59,7 @@ class ClickhousePart:
         self._items: list[Item] = []
         self._restorer = Restorer(server, place, hands.catalog.storage, stop=hands.stop, tell=self._tell)
         self._at = ""
+        self._access: tuple[Point, Artifact] | None = None
 
     @property
     def count(self) -> int:
@@ -69,6 +70,8 @@ class ClickhousePart:
         """Looks at the server and the store."""
         taken = set(databases(self._server))
         need = 0
+        if self._order.roles:
+            self._access = self._newest_access()
         for chosen in self._chosen:
             try:
                 refuse_older(self._server, chosen.artifact)
@@ -90,6 +93,10 @@ class ClickhousePart:
     def lines(self) -> Iterator[str]:
         """The plan."""
         yield f"ClickHouse {self._server.version} at {self._server.address}"
+        if self._access:
+            yield f"users and roles of {self._access[0].id} that are missing are made; those that exist stay"
+        elif self._order.roles:
+            yield "no users and roles of ClickHouse are in the restore point: those of its configuration never are"
         total = 0
         for item in self._items:
             artifact = item.chosen.artifact
@@ -110,15 +117,15 @@ class ClickhousePart:
         return f"exchange the tables of the live ClickHouse databases {', '.join(swapped)}" if swapped else ""
 
     def restore(self) -> None:
-        """Brings every database in."""
+        """Brings every database in; the users before, whom views may name as their definers."""
+        if self._access is not None:
+            self._restore_access(*self._access)
         try:
             for item in self._items:
                 self._at = item.name
                 item.restored = self._restorer.database(
                     item.chosen.artifact, item.chosen.point.prefix, item.into, only=self._order.tables
                 )
-            if self._order.roles:
-                self._access()
         except BaseException:
             self.drop()
             raise
@@ -187,6 +194,15 @@ class ClickhousePart:
         """Lets go of the server."""
         self._server.close()
 
+    def _newest_access(self) -> tuple[Point, Artifact] | None:
+        """Of the points that databases come from, the newest that has users and roles."""
+        points = {chosen.point.id: chosen.point for chosen in self._chosen}
+        for _, point in sorted(points.items(), reverse=True):
+            for artifact in point.whole():
+                if artifact.engine == "clickhouse" and artifact.kind == "globals":
+                    return point, artifact
+        return None
+
     def _placed(self, chosen: Chosen, taken: set[str]) -> Item:
         """Under which names. Raises TargetError."""
         source, wanted = chosen.artifact.name, self._names.get(chosen.artifact.name)
@@ -201,11 +217,12 @@ class ClickhousePart:
         today = f"{self._hands.catalog.storage.now():%Y%m%d}"
         return Item(chosen=chosen, into=into, kept=_free(f"{source}_before_{today}", taken) if self._order.swap else "")
 
-    def _access(self) -> None:
-        for chosen in self._chosen[:1]:
-            for artifact in chosen.point.whole():
-                if artifact.engine == "clickhouse" and artifact.kind == "globals":
-                    self._restorer.access(artifact, chosen.point.prefix)
+    def _restore_access(self, point: Point, artifact: Artifact) -> None:
+        try:
+            self._restorer.access(artifact, point.prefix)
+        except BackupError as error:
+            leave = "or leave out --globals: the databases come back without them"
+            raise TargetError(f"ClickHouse's users and roles: {error.what}", f"{error.remedy}; {leave}") from None
 
     def _tell(self, seen: Seen) -> None:
         self._hands.listener.progress(

@@ -1,7 +1,8 @@
 """Proof, before a run, that ClickHouse reaches the store and may write there what it is going to write.
 
 The structure of the databases is backed up for real, without a row, to `<source>/preflight/<id>`, found there by us,
-and removed. What a run that died over it left there is removed by the next: it holds the lease as well.
+and removed; users and roles wholly, since a backup of structure alone does not look at them. What a run that died over
+it left there is removed by the next: it holds the lease as well.
 """
 
 import secrets
@@ -18,6 +19,7 @@ from backup.layout import source_prefix
 from backup.storage.base import Storage
 
 FOLDER = "preflight/"
+STRUCTURE = " SETTINGS structure_only = 1"
 # SQL-created users and what belongs to them, and functions, which views may call.
 ACCESS = ("users", "roles", "settings_profiles", "row_policies", "quotas", "functions")
 
@@ -38,9 +40,9 @@ class Preflight:
         Raises SourceError when the store would not do, since then no database would fare better.
         """
         self._clean()
-        if not wanted or self._try(", ".join(f"DATABASE {name(one)}" for one in wanted)) is None:
+        if not wanted or self._try(", ".join(f"DATABASE {name(one)}" for one in wanted), STRUCTURE) is None:
             return {}
-        refused = {one: self._try(f"DATABASE {name(one)}") for one in wanted}
+        refused = {one: self._try(f"DATABASE {name(one)}", STRUCTURE) for one in wanted}
         return {one: error for one, error in refused.items() if error is not None}
 
     def access(self) -> tuple[list[str], list[str]]:
@@ -55,12 +57,12 @@ class Preflight:
         told = [f"{', '.join(those)} ({refused[those[0]]})" for those in why.values()]
         return [one for one, error in refused.items() if error is None], told
 
-    def _try(self, what: str) -> ClickhouseError | None:
-        """One backup without rows. None when it was made and found in the store."""
+    def _try(self, what: str, settings: str = "") -> ClickhouseError | None:
+        """One backup. None when it was made and found in the store."""
         key = f"{self._prefix}{secrets.token_hex(8)}"
         try:
             self._server.run_long(
-                f"BACKUP {what} TO {self._place.at(key)} SETTINGS structure_only = 1",
+                f"BACKUP {what} TO {self._place.at(key)}{settings}",
                 of="a test backup failed",
                 stop=self._stop,
                 settings=FEWEST_RETRIES,

@@ -1,8 +1,9 @@
 """A ClickHouse and a store for the tests, and one run of the source between them.
 
-With CLICKHOUSE_TEST_URL (user and password in it) the tests run against that server instead; it must reach the test's
-store, at CLICKHOUSE_TEST_S3_ENDPOINT if not at 127.0.0.1, and its user may do everything. Tests that break a server use
-one of their own and are skipped then.
+With CLICKHOUSE_TEST_URL (user and password in it, percent-encoded where they must be) the tests run against that
+server instead; it must reach the test's store, at CLICKHOUSE_TEST_S3_ENDPOINT if not at 127.0.0.1, and its user may do
+everything. Tests that break a server, and those that need a second one, go on using the demo's; those of users and
+roles run on such a server only.
 """
 
 import os
@@ -10,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -28,6 +28,7 @@ from backup.storage.table import open_storage
 from config.backup_settings import BackupSettings, RetentionSettings, ScheduleSettings
 from config.backup_sources import ClickhouseSettings, PostgresSettings
 from config.backup_store import SealSettings, StoreSettings
+from config.env import Env
 from config.logs import Mask
 from config.secret import Secret
 from demo.clickhouse import Clickhouse
@@ -162,18 +163,23 @@ def fresh_lab(seaweedfs: Seaweedfs) -> Iterator[Callable[..., Lab]]:
 def lab(seaweedfs: Seaweedfs, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The shared ClickHouse, or CLICKHOUSE_TEST_URL's, and the shared store."""
     if OWN:
-        url = urlsplit(OWN)
-        found = ClickhouseSettings(
-            url=f"{url.scheme}://{url.hostname}:{url.port or 8123}",
-            user=url.username or "default",
-            password=Secret(url.password or ""),
-            s3_endpoint=os.environ.get("CLICKHOUSE_TEST_S3_ENDPOINT"),
-        )
+        endpoint = os.environ.get("CLICKHOUSE_TEST_S3_ENDPOINT", "")
+        read = Env({"CLICKHOUSE_URL": OWN} | ({"CLICKHOUSE_S3_ENDPOINT": endpoint} if endpoint else {}))
+        found = ClickhouseSettings.read(read)
+        read.check()
     else:
         found = clickhouse_settings(request.getfixturevalue("clickhouse"))
     made = Lab(found, store_settings(seaweedfs))
     yield made
     made.close()
+
+
+@pytest.fixture
+def own_server() -> str:
+    """CLICKHOUSE_TEST_URL; what the demo's engine cannot do is skipped without it."""
+    if not OWN:
+        pytest.skip("CLICKHOUSE_TEST_URL names no server")
+    return OWN
 
 
 @pytest.fixture
