@@ -7,6 +7,7 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -14,10 +15,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from alerts import outbox
-from alerts.alert import Alert, Kind
+from alerts.alert import Alert, Kind, from_json
 from alerts.channels.base import DeliveryError, Reason, Receipt
 from alerts.deliver import Delivery
-from alerts.order import Fate
+from alerts.order import Fate, Row
 from alerts.patience import Timing
 from alerts.trouble import Matter, Trouble
 from monitor.database import in_transaction
@@ -674,3 +675,100 @@ def test_nothing_is_told_of_troubles_with_reminders(play: Play) -> None:
     town = play(story, chat)
     assert town.rows() == ["open sent", "reminder parked"]
     assert town.troubles == []
+
+
+# What other tools get wrong; the numbers are those of the list they were collected in.
+
+
+def test_defect_1_a_resolve_that_fails_is_not_dropped(play: Play) -> None:
+    """Gatus forgets that it alerted before it sends the resolve; Kuma never sends that one again."""
+    chat = Fake()
+
+    async def story(town: Town) -> None:
+        town.put("open")
+        await asyncio.sleep(10)
+        chat.then = fails(Reason.SERVER_ERROR)
+        town.put("resolve")
+        await asyncio.sleep(HOUR)
+        chat.then = ok()
+        await asyncio.sleep(400)
+
+    play(story, chat)
+    assert chat.taken == ["open db", "resolve db"]
+
+
+def test_defect_3_other_words_end_the_same_incident(play: Play) -> None:
+    """Gatus takes an alert whose description was edited for another one, and orphans the incident that is open."""
+    pager = Fake(name="pager", pages=True, keyed=True)
+
+    async def story(town: Town) -> None:
+        town.put("open", title="PostgreSQL", sentence="It refuses connections.")
+        await asyncio.sleep(10)
+        town.put("resolve", title="The database", runbook="https://wiki.test/db")
+        await asyncio.sleep(10)
+
+    town = play(story, pager)
+    assert pager.taken == ["open db", "resolve db"]
+    assert len({alert.dedup_key for alert in map(from_row, outbox.told(town.conn, "db"))}) == 1
+
+
+def from_row(row: Row) -> Alert:
+    return from_json(row.alert)
+
+
+def test_defect_7_and_8_one_dead_webhook_stalls_nobody(play: Play) -> None:
+    """Kuma tells its providers one after the other; Healthchecks' sender spends 90 s on each message to a dead one."""
+    dead, well = Fake(name="a-dead-one", then=hang), Fake(name="well")
+
+    async def story(town: Town) -> None:
+        for number in range(5):
+            town.put("open", f"s{number}")
+            await asyncio.sleep(10)
+
+    town = play(story, dead, well)
+    assert town.times(well) == pytest.approx([0, 10, 20, 30, 40], abs=0.2)
+
+
+def test_defect_8_tries_are_spaced(play: Play) -> None:
+    """Healthchecks tries three times without a pause, and then no more."""
+    chat = Fake(then=fails(Reason.UNREACHABLE))
+
+    async def story(town: Town) -> None:
+        town.put("open")
+        await asyncio.sleep(HOUR)
+
+    town = play(story, chat)
+    gaps = [later - earlier for earlier, later in pairwise(town.times(chat))]
+    assert min(gaps) >= 2.0
+    assert max(gaps) <= 301.0
+    assert len(gaps) > 15, "and it does not end after three"
+
+
+def test_defect_9_what_is_resolved_while_we_are_limited_is_told_all_the_same(play: Play) -> None:
+    """Alertmanager gives a 429 of Slack or Discord up for that flush; what is over by the next is never told."""
+    chat = Fake(then=fails(Reason.RATE_LIMITED, retry_after=60.0))
+
+    async def story(town: Town) -> None:
+        town.put("open")
+        await asyncio.sleep(100)
+        town.put("resolve")
+        chat.then = ok()
+        await asyncio.sleep(300)
+
+    play(story, chat)
+    assert chat.taken == ["brief db"]
+
+
+def test_defect_10_every_channel_that_heard_of_it_hears_its_end(play: Play) -> None:
+    """Cloudprober tells the end to PagerDuty and Opsgenie alone, and takes what it tried to tell for told."""
+    chat, pager = Fake(script=deque([fails(Reason.TIMEOUT)] * 3)), Fake(name="pager", pages=True, keyed=True)
+    play(outage, chat, pager)
+    assert chat.taken == ["open db", "resolve db"]
+    assert pager.taken == ["open db", "resolve db"]
+
+
+def test_defect_12_a_single_failure_loses_nothing(play: Play) -> None:
+    """Checkmate's client never tries anything twice."""
+    chat = Fake(script=deque([fails(Reason.UNREACHABLE), ok(), fails(Reason.UNREACHABLE)]))
+    play(outage, chat)
+    assert chat.taken == ["open db", "resolve db"]
