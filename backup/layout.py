@@ -7,7 +7,6 @@ import hashlib
 import re
 import secrets
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 from backup.manifest import MANIFEST, PROOF, RECOVERY, RUN
 
@@ -19,8 +18,9 @@ SOURCE = re.compile(r"[a-z0-9_][a-z0-9._-]{0,99}")
 # Below a point: these objects, and whatever lies in these folders.
 OBJECTS = (MANIFEST, PROOF, RECOVERY, RUN, DELETING)
 FOLDERS = ("postgres/", "clickhouse/")
-# A file system takes names of 255 bytes, in which the folder store writes each "%" as "%25".
+# What file systems take, in bytes.
 LONGEST_NAME = 255
+PLAIN = re.compile(r"[A-Za-z0-9_.-]")
 # What a restore names the databases that it fills, and those it leaves beside a live one.
 ASIDE = re.compile(
     r"_(?:(?P<filled>restoring)_[0-9a-f]{6}|(?P<dated>restored|before)_\d{8}(?:_\d+)?|(?P<back>taken_back))$"
@@ -70,18 +70,17 @@ def is_ours(name: str) -> bool:
 def postgres_folder(name: str, *, sealed: bool, suffix: str = ".dump.zst") -> str:
     """The folder of one PostgreSQL artifact's pieces, relative to its point: `postgres/<name>.dump.zst[.age]`.
 
-    A database may be named with anything; all but letters, digits, "_", "-" and inner dots is percent-encoded. Where
-    that is too long for a file's name, it is the name's beginning and a hash: the manifest has the whole name.
+    A database may be named with anything; all but letters, digits, "_", "-" and inner dots is written as ~ and two hex
+    digits for each byte: a "%" would be decoded by some on the way, and is written otherwise where the store is a
+    folder. What is too long for a file's name is cut, with a hash: the manifest has the whole name.
     """
     ending = f"{suffix}{'.age' if sealed else ''}"
-    safe = _quoted(name)
     room = LONGEST_NAME - len(ending)
-    if len(quote(safe, safe="")) > room:
-        digest = f"~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-        while len(quote(safe, safe="")) > room - len(digest):
-            name = name[:-1]
-            safe = _quoted(name)
-        safe += digest
+    safe = "".join(map(_safe, name))
+    if safe.startswith("."):
+        safe = f"~2e{safe[1:]}"
+    if len(safe) > room:
+        safe = f"{safe[: room - 18]}~~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return f"postgres/{safe}{ending}"
 
 
@@ -115,6 +114,7 @@ def claim_prefix(source: str) -> str:
     return f"{source_prefix(source)}lease.claims/"
 
 
-def _quoted(name: str) -> str:
-    safe = quote(name, safe="")
-    return f"%2E{safe[1:]}" if safe.startswith(".") else safe
+def _safe(character: str) -> str:
+    if PLAIN.fullmatch(character):
+        return character
+    return "".join(f"~{byte:02x}" for byte in character.encode())

@@ -27,7 +27,7 @@ def _lines(manifest: Manifest, store: StoreSettings, clickhouse_endpoint: str) -
     yield "| what | bytes stored | server | state |"
     yield "|---|---|---|---|"
     for one in manifest.artifacts:
-        name = one.label.replace("|", "\\|").replace("`", "'")
+        name = _comment(one.label).replace("|", "\\|").replace("`", "'")
         yield f"| `{name}` | {one.stored_bytes} | {one.server} | {one.status} |"
     yield ""
     if manifest.fingerprints:
@@ -176,7 +176,8 @@ def _file(number: int, artifact: Artifact) -> str:
 
 
 def _comment(text: str) -> str:
-    return " ".join(text.split())
+    """In one line, without what a terminal would take for more than text."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
 
 
 def _major(version: str) -> int:

@@ -95,6 +95,7 @@ class PostgresRestore:
         self._listener = listener
         self._stop = stop
         self._exchanges: list[Exchange] = []
+        self._dropped: set[str] = set()
 
     @property
     def storage(self) -> Storage:
@@ -195,7 +196,7 @@ class PostgresRestore:
 
     def undo(self, done: Sequence[Restored]) -> None:
         """Puts the names back as they were before `finish`; what was restored stays beside. Raises TargetError."""
-        undo(self._there, [one for one in self._exchanges if one.kept])
+        undo(self._there, self.exchanges)
         for one in done:
             if one.kept:
                 name = next(each.restored for each in self._exchanges if each.kept == one.kept)
@@ -206,8 +207,8 @@ class PostgresRestore:
 
     @property
     def exchanges(self) -> Sequence[Exchange]:
-        """What `finish` exchanged."""
-        return [one for one in self._exchanges if one.kept]
+        """What `finish` exchanged and can be taken back: empty databases that gave way are gone."""
+        return [one for one in self._exchanges if one.kept and one.kept not in self._dropped]
 
     def close(self) -> None:
         """Lets go of the server."""
@@ -320,8 +321,14 @@ class PostgresRestore:
         )
 
     def _properties(self, item: Item, name: str, *, comment: bool = True) -> list[str]:
-        script = item.dump.archive.properties(item.dump.contents, threading.Event())
-        return apply_properties(self._there, script, item.dump.name, name, comment=comment)
+        """Gives a restored database what the dumped one had; the data are back whether that succeeds or not."""
+        try:
+            script = item.dump.archive.properties(item.dump.contents, threading.Event())
+            return apply_properties(self._there, script, item.dump.name, name, comment=comment)
+        except BackupError as error:
+            with contextlib.suppress(TargetError):
+                self._there.mark(name, None if comment else self._mark(item, "restored"))
+            return [f'"{name}" has not the owner, grants and settings that it had: {error.what}']
 
     def _drop(self, name: str) -> None:
         """Drops what is half-done; with the server gone, the next restore finds it by its mark."""
@@ -336,6 +343,7 @@ class PostgresRestore:
             one.notes.append(f'the database was empty and was filled meanwhile ("{found}"): kept as "{one.kept}"')
             return
         self._there.drop(one.kept)
+        self._dropped.add(one.kept)
         one.kept = ""
 
     def _keep_beside(self, moving: Sequence[Restored]) -> None:

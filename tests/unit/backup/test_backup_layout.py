@@ -62,17 +62,16 @@ def test_any_databases_name_makes_a_safe_folder(name: str, sealed: bool) -> None
     except UnicodeEncodeError:
         return
     folder = postgres_folder(name, sealed=sealed)
-    assert re.fullmatch(r"postgres/[A-Za-z0-9_~%-][A-Za-z0-9_.~%-]*\.dump\.zst(\.age)?", folder)
+    assert re.fullmatch(r"postgres/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*\.dump\.zst(\.age)?", folder)
     assert folder != postgres_folder(name + "x", sealed=sealed)
 
 
-@pytest.mark.parametrize("name", ["ü" * 31, "日本" * 10, "\n" * 63, '"' * 63, ".." * 31, "a/" * 100, "%" * 63])
+@pytest.mark.parametrize("name", ["ü" * 31, "日本" * 10, "\n" * 63, '"' * 127, ".." * 31, "a/" * 100, "%" * 500])
 def test_a_long_name_fits_a_file_system(name: str) -> None:
-    """The folder store writes each "%" of a key as "%25", and no file's name has more than 255 bytes."""
     folders = {postgres_folder(name[:length], sealed=True) for length in (len(name), len(name) - 1)}
     assert len(folders) == 2
     for folder in folders:
-        assert len(folder.removeprefix("postgres/").replace("%", "%25")) <= 255
+        assert len(folder.removeprefix("postgres/")) <= 255
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_what_a_restore_names(name: str, what: tuple[str, str] | None) -> None:
 
 def test_names_people_give() -> None:
     assert postgres_folder("litellm", sealed=False) == "postgres/litellm.dump.zst"
-    assert postgres_folder('My "DB"/ü', sealed=True) == "postgres/My%20%22DB%22%2F%C3%BC.dump.zst.age"
-    assert postgres_folder("..", sealed=False) == "postgres/%2E..dump.zst"
+    assert postgres_folder('My "DB"/ü', sealed=True) == "postgres/My~20~22DB~22~2f~c3~bc.dump.zst.age"
+    assert postgres_folder("..", sealed=False) == "postgres/~2e..dump.zst"
     assert globals_folder(sealed=True) == "postgres/globals.sql.zst.age"
     assert lease_key("prod") == "prod/lease.json"

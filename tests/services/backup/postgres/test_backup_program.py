@@ -334,14 +334,28 @@ sys.stdout.buffer.write(pyrage.decrypt(sealed, [pyrage.x25519.Identity.from_str(
 
 @pytest.mark.parametrize("sealed", [False, True])
 def test_recovery_md_restores_without_us(
-    program: Any, database: str, postgres: Postgres, fresh_postgres: Any, tmp_path: Path, sealed: bool
+    program: Any,
+    database: str,
+    postgres: Postgres,
+    fresh_postgres: Any,
+    made_database: Any,
+    tmp_path: Path,
+    sealed: bool,
 ) -> None:
     """Its commands, as they stand, with nothing but PostgreSQL's client, zstd, awk and age (here: the library's)."""
+    with made_database(postgres, f"{database} 'ü' \"50%\"/..", "CREATE TABLE t AS SELECT 7 AS n") as odd:
+        recover(program, [database, odd], postgres, fresh_postgres, tmp_path, sealed=sealed)
+
+
+def recover(
+    program: Any, databases: list[str], postgres: Postgres, fresh_postgres: Any, tmp_path: Path, *, sealed: bool
+) -> None:
+    database, odd = databases
     pair = keygen()
     more = {"BACKUP_AGE_RECIPIENTS": pair.recipient} if sealed else {}
     with postgres.connect(database) as connection:
         connection.execute('CREATE SCHEMA "it\'s $HOME"; CREATE TABLE "it\'s $HOME"."a`b" AS SELECT 1 AS n')
-    code, _, err = program.run("run", BACKUP_DATABASES=database, **more)
+    code, _, err = program.run("run", BACKUP_DATABASES=",".join(databases), **more)
     assert code == 0, err
     (page,) = [path for path in stored(tmp_path / "backups") if path.name == "RECOVERY.md"]
     blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
@@ -363,6 +377,8 @@ def test_recovery_md_restores_without_us(
     with other.connect(database) as connection:
         assert connection.execute("SELECT count(*), max(word) FROM t").fetchone() == (100, "word 99")
         assert connection.execute('SELECT n FROM "it\'s $HOME"."a`b"').fetchone() == (1,)
+    with other.connect(odd) as connection:
+        assert connection.execute("SELECT n FROM t").fetchone() == (7,)
 
 
 def wheel_bin() -> Path:

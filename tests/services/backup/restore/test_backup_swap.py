@@ -192,9 +192,13 @@ def test_a_check_that_fails_undoes_it(postgres: Any, database: str, pair: Any, h
 def test_an_exchange_is_taken_back_when_the_other_engine_fails(
     bench: Any, postgres: Any, database: str, helpers: Any
 ) -> None:
-    point = bench.take(database).point
+    emptied = f"{database}_emptied"
+    helpers.make(postgres, emptied, "CREATE TABLE t AS SELECT 1 AS n")
+    point = bench.take(database, emptied).point
     with postgres.connect(database) as connection:
         connection.execute("DELETE FROM words WHERE n > 150")
+    with postgres.connect(emptied) as connection:
+        connection.execute("DROP TABLE t")
     restore = PostgresRestore(
         bench.catalog,
         select(bench.catalog, point, "postgres").databases,
@@ -209,9 +213,12 @@ def test_an_exchange_is_taken_back_when_the_other_engine_fails(
         done = restore.restore()
         restore.finish(done)
         assert count(postgres, database, helpers) == 200
+        # One that was empty has given way for good: there is nothing to take back.
+        assert [one.live for one in restore.exchanges] == [database]
         restore.undo(done)
     aside = f"{database}_restored_{point[:8]}"
-    assert ours(postgres, database, helpers) == [database, aside]
+    assert ours(postgres, database, helpers) == sorted([database, emptied, aside])
+    helpers.drop(postgres, emptied)
     assert count(postgres, database, helpers) == 150
     # What was restored is known again, and serves the next try.
     assert bench.restore(postgres, swap=True) == 0
