@@ -482,12 +482,15 @@ def test_flapping_is_said_once_and_the_incident_stays_open(stage):
 
 
 def test_what_a_flapping_service_takes_down_is_not_told_each_time(stage):
-    flap(stage, times=3)
-    stage.passing(50)
-    stage.misses("postgres")
-    stage.passing(1)
-    stage.healthy()
-    stage.down("postgres")
+    for _ in range(4):
+        stage.misses("postgres")
+        stage.passing(1)
+        stage.healthy()
+        stage.down("postgres")
+        stage.passing(60)
+        stage.up("postgres")
+        stage.passing(60)
+    stage.down("postgres", missed=0)
     stage.passing(30)
     stage.down("litellm")
     stage.passing(600)
