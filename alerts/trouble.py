@@ -36,7 +36,7 @@ class Trouble:
             case Matter.REFUSED:
                 return (
                     f"{self.channel} refuses our messages: {said}. Put a working address or key into its variable. "
-                    "It is tried again once an hour and at every start; what waits is kept until a day has passed."
+                    "It is tried again at least once an hour and at every start; what waits is kept for a day."
                 )
             case Matter.PARKED:
                 return f"{self.channel} does not take a message about {self._about()}: {said}. It was not told there."
