@@ -15,12 +15,13 @@ from alerts.alert import Alert, Kind, Severity
 from alerts.texts import duration, moment
 from config.alert_settings import AlertSettings
 from monitor.blame import badness
+from monitor.bookkeeping import with_entry
 from monitor.dependencies import Graph
 from monitor.facts import Fact
 from monitor.incidents import BLIND, Book, Case, Happening, Incident, Said, Seen
 from monitor.judge import State
 from monitor.letters import dedup_key, severity_of, title_of, write_alert
-from monitor.outages import AFTERMATH, STORM_WINDOW, with_entry
+from monitor.outages import AFTERMATH, STORM_WINDOW
 from monitor.silences import Silence
 
 __all__ = ["Addressee", "Put", "Silence", "Ways", "amnesia", "route", "severity_of"]
