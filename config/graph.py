@@ -15,17 +15,19 @@ def settle_dependencies(instance: Instance, preset: Preset, instances: Iterable[
     on the first, so that the server's outage is one outage.
     """
     instances = list(instances)
-    watched: dict[str, dict[str, str]] = {}
-    for other in instances:
-        watched.setdefault(other.kind, {})[_key(other.suffix)] = other.name
-    wanted = [_key(suffix) for suffix in (instance.suffix, instance.kind, preset.family) if suffix]
     found = same_server(instance, instances)
     for kind in preset.depends_on:
-        candidates = watched.get(kind, {})
-        match = next((candidates[suffix] for suffix in [*wanted, ""] if suffix in candidates), None)
+        match = nearest(kind, instance, preset, instances)
         if match is not None:
-            found.append(match)
+            found.append(match.name)
     return tuple(found)
+
+
+def nearest(kind: str, instance: Instance, preset: Preset, instances: Iterable[Instance]) -> Instance | None:
+    """The watched service of `kind` that goes with `instance`: settle_dependencies says which. None: there is none."""
+    candidates = {_key(other.suffix): other for other in instances if other.kind == kind}
+    wanted = [_key(suffix) for suffix in (instance.suffix, instance.kind, preset.family) if suffix]
+    return next((candidates[suffix] for suffix in [*wanted, ""] if suffix in candidates), None)
 
 
 def same_server(instance: Instance, instances: Iterable[Instance]) -> list[str]:

@@ -188,7 +188,7 @@ def _companions(
                         env.note(f"{other} is not used: {name} says the same thing and counts first")
                 break
         if values.get(key) is None:
-            values[key] = None if suffix else companion.default
+            values[key] = None if suffix else _default(companion)
     return values, found
 
 
@@ -209,16 +209,25 @@ def _names(
     for key, companion in preset.companions.items():
         if key in found and values.get(key) in (None, given[key]):
             names[key] = found[key][0]
-        elif values.get(key) not in (None, companion.default):
+        elif values.get(key) not in (None, _default(companion)):
             names[key] = variable  # the address itself says it, and wins
         else:
             names[key] = variables.name(companion.variables[0], suffix)
     return names
 
 
+def _default(companion: Companion) -> object:
+    return float(companion.default) if companion.kind == "number" and companion.default else companion.default
+
+
 def _read(env: Env, name: str, companion: Companion) -> object:
     if companion.kind == "secret":
         return env.secret(name, says=companion.says)
+    if companion.kind == "number":
+        known = len(env.problems)
+        default = float(companion.default or companion.least)
+        number = env.number(name, default=default, least=companion.least, most=companion.most, says=companion.says)
+        return number if len(env.problems) == known else None
     if companion.kind == "flag":
         return env.flag(name, default=False, says=companion.says)
     return env.text(name, default=companion.default or "", says=companion.says) or None
@@ -251,9 +260,15 @@ def _note_unused(
 def _note_left_out(
     env: Env, variables: Variables, preset: Preset, name: str, suffix: str, values: Mapping[str, object]
 ) -> None:
-    """Notes each check that lacks what it requires; half of what it requires is a problem."""
+    """Notes each check that lacks what it requires; half of what it requires is a problem.
+
+    What a check requires of another service is not looked at, nor a check that nobody asked for.
+    """
     for check, table in preset.checks.items():
-        required = [str(part).split("|") for part in cast("list[object]", table.get("requires", []))]
+        if "asked_by" in table and not values.get(str(table["asked_by"])):
+            continue
+        asked = [str(part).split("|") for part in cast("list[object]", table.get("requires", []))]
+        required = [parts for parts in asked if all(part in preset.companions for part in parts)]
         missing = [parts for parts in required if not any(values.get(part) for part in parts)]
         wanted = [
             [variables.name(base, suffix) for part in parts for base in preset.companions[part].variables]

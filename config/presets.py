@@ -2,8 +2,10 @@
 
 A preset says by which variables its service is found, what to ask it, what it depends on and what helps when it fails.
 `${name}` in a check stands for a part of the address (url, host, port, tls, user, password, database, options) or for
-a companion; an entry whose value is not known is left out. In what a sign says and in a remedy `{setting}` stands for
-the variable that holds the address, `{key}` for the one that holds the companion `key`: there may be several of a kind;
+a companion; an entry whose value is not known is left out. `${redis_host}` stands for a part of the Redis that this
+service depends on, and so for every kind in `depends_on` and `looks_at`. In what a sign says and in a remedy
+`{setting}` stands for the variable that holds the address, `{key}` for the one that holds the companion `key`: there
+may be several of a kind; `{redis_setting}` and `{litellm_key}` do so for another service's;
 `{port}` stands for the port of the address. A remedy that fits one check alone stands in [checks.NAME.remedies].
 """
 
@@ -24,14 +26,16 @@ class Companion:
     """A variable that goes with an address: a key, a user, a bucket. The first of `variables` that is set counts.
 
     What the address itself says wins over it. `inherited`: a suffixed service without one of its own takes the plain
-    one. `default` goes for the plain service only.
+    one. `default` goes for the plain service only. A number is at least `least` and at most `most`.
     """
 
     variables: tuple[str, ...]
     says: str
-    kind: Literal["text", "secret", "flag"] = "text"
+    kind: Literal["text", "secret", "flag", "number"] = "text"
     default: str | None = None
     inherited: bool = False
+    least: float = 0
+    most: float = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,9 @@ class Preset:
     or store, besides the preset's name. `drop_paths` are endings of an address that people copy along and that are not
     part of it. A check may have `requires`: the placeholders it cannot do without ("a|b": either); a sign may have
     `if_depends_on`: it counts only when a service of that kind is among the dependencies.
+
+    `looks_at` names kinds of service that checks ask something of without depending on them. A check with `asked_by` is
+    wanted only where that companion is set; no word is said of it otherwise.
 
     A check may be off until WATCH_FILE says `enabled = true`: with `needed_by`, unless a service of one of these kinds
     depends on this one; with `server_wide`, where another service at the same host and port asks it already; with
@@ -59,6 +66,7 @@ class Preset:
     port_variable: str | None = None
     family: str = ""
     depends_on: tuple[str, ...] = ()
+    looks_at: tuple[str, ...] = ()
     drop_paths: tuple[str, ...] = ()
     companions: Mapping[str, Companion] = field(default_factory=dict)
 

@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from config.causes import Cause
-from config.checks import PARAMS, BackupsParams, ClickhouseParams, DnsParams, HttpParams, Limits, Params, S3Params
+from config.checks import (
+    PARAMS,
+    BackupsParams,
+    DnsParams,
+    GrpcParams,
+    Limits,
+    Params,
+    PostgresParams,
+    RedisParams,
+    TcpParams,
+    TlsParams,
+)
 from config.secret import Secret
 from config.tables import Place, Report, build, slots_of, suggest
 from config.urls import FORMS, AddressError, parse_address
@@ -57,6 +68,11 @@ class CheckTable(Timing):
         "s3",
         "postgres_signal",
         "redis_signal",
+        "litellm_signal",
+        "langfuse_signal",
+        "queue_signal",
+        "openwebui_signal",
+        "key_signal",
     ]
     severity: Severity = "down"
     enabled: bool = True
@@ -198,11 +214,11 @@ def _settle_url(kind: str, table: Table, place: Place, report: Report) -> Table:
     """The table with its url in the form the probe wants: a scheme, no user; user and password where they belong."""
     written = table.get("url")
     url = written.reveal() if isinstance(written, Secret) else written
-    if kind not in ("http", "clickhouse", "s3") or not isinstance(url, str):
+    if "url" not in slots_of(PARAMS[kind]) or not isinstance(url, str):
         return table
     where = (*place, "url")
     try:
-        address = parse_address(url, FORMS[kind])
+        address = parse_address(url, FORMS.get(kind, FORMS["http"]))
     except AddressError as error:
         report(where, error.message, error.remedy)
         return {**table, "url": "http://unusable"}
@@ -215,6 +231,10 @@ def _settle_url(kind: str, table: Table, place: Place, report: Report) -> Table:
         if address.user or address.password:
             settled["headers"] = with_basic(table.get("headers"), address.user, address.password)
         return settled
+    if kind not in FORMS:
+        if address.user or address.password or address.options:
+            report(where, "names more than an address, which would not be used", "take user and parameters out")
+        return {**table, "url": address.url}
     settled["url"] = address.url.removesuffix(address.path) if address.path else address.url
     if address.path or address.options:
         report(where, "has something after host and port, which would not be asked for", "take it out")
@@ -239,10 +259,10 @@ def with_basic(headers: object, user: str | None, password: Secret | None) -> ob
 
 def address_of(params: Params) -> str:
     """Where a check looks, for people: without user, password and query."""
-    if isinstance(params, HttpParams | ClickhouseParams | S3Params):
-        return params.url.partition("?")[0]
     if isinstance(params, DnsParams):
         return params.name
     if isinstance(params, BackupsParams):
         return "the store"
-    return f"[{params.host}]:{params.port}" if ":" in params.host else f"{params.host}:{params.port}"
+    if isinstance(params, TcpParams | TlsParams | GrpcParams | PostgresParams | RedisParams):
+        return f"[{params.host}]:{params.port}" if ":" in params.host else f"{params.host}:{params.port}"
+    return params.url.partition("?")[0]

@@ -1,17 +1,17 @@
 """Presets × environment × WATCH_FILE → the services that are watched."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from config.env import Env, Problem
-from config.expansion import PLACEHOLDER, expand
+from config.expansion import PLACEHOLDER
+from config.filling import fill, look_around
 from config.graph import find_circle, same_server, settle_dependencies
 from config.instances import Instance, find_instances
-from config.presets import Preset, presets
+from config.presets import presets
 from config.secret import Secret
-from config.service_tables import DefaultsTable, Table, make_service, with_basic
+from config.service_tables import DefaultsTable, Table, make_service
 from config.settings import WatchSettings
 from config.tables import Place, suggest
 from config.watched import Check, Service, Severity
@@ -74,6 +74,9 @@ def survey(env: Env, settings: WatchSettings) -> Discovery:
     services = []
     for name in sorted(plans):
         plan = plans[name]
+        if plan.instance is not None:
+            around = look_around(plan.instance, graph[name], instances)
+            plan = plans[name] = replace(plan, base=fill(around, presets()[plan.kind]), instance=around)
         base = _without_idle_signs(plan.base, {plans[other].kind for other in graph[name]})
         needed_by = {plans[other].kind for other, depends_on in graph.items() if name in depends_on}
         service = make_service(
@@ -108,7 +111,9 @@ def survey(env: Env, settings: WatchSettings) -> Discovery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A service about to be made: its preset's table with placeholders filled, and WATCH_FILE's changes."""
+    """A service about to be made: its preset's table with placeholders filled, once it is known who depends on whom,
+    and WATCH_FILE's changes.
+    """
 
     kind: str
     base: Table
@@ -123,7 +128,7 @@ def _plan(instance: Instance, instances: list[Instance], file: WatchFile) -> Pla
     preset = presets()[instance.kind]
     return Plan(
         kind=instance.kind,
-        base=_fill(instance, preset),
+        base={},
         changes=file.services.get(instance.name, {}),
         depends_on=settle_dependencies(instance, preset, instances),
         variables=tuple(variable for variable, _ in instance.sources),
@@ -146,45 +151,6 @@ def _blamed(place: Place, plans: Mapping[str, Plan], file: WatchFile) -> str:
     names = plan.instance.names
     found = [names.get(part, names["setting"]) for part in PLACEHOLDER.findall(str(template)) if part]
     return " or ".join(dict.fromkeys(found)) or file.where(place)
-
-
-def _fill(instance: Instance, preset: Preset) -> Table:
-    """The preset's table for this instance: placeholders filled, checks that lack what they require left out."""
-    checks: dict[str, object] = {}
-    for name, table in preset.checks.items():
-        required = table.get("requires", [])
-        if isinstance(required, list) and all(
-            any(instance.values.get(part) for part in str(alternatives).split("|")) for alternatives in required
-        ):
-            check = expand({key: item for key, item in table.items() if key != "requires"}, instance.values.get)
-            if isinstance(check, dict):
-                signs = [sign | {"says": _named(sign.get("says", ""), instance)} for sign in check.get("signs", [])]
-                check = {**check, "signs": signs} if signs else check
-                own = check.get("remedies", {})
-                check = {**check, "remedies": {cause: _named(text, instance) for cause, text in own.items()}}
-                checks[name] = _with_user(check, instance) if preset.reads == "http" else check
-    if instance.address.scheme == "https":
-        checks["certificate"] = {
-            "kind": "tls",
-            "host": instance.address.host,
-            "port": instance.address.port,
-            "interval": 3600.0,
-        }
-    title = f"{preset.title} ({instance.suffix})" if instance.suffix else preset.title
-    remedies = {cause: _named(text, instance) for cause, text in preset.remedies.items()}
-    return {"title": title, "address": instance.address.url, "checks": checks, "remedies": remedies}
-
-
-def _named(text: str, instance: Instance) -> str:
-    """A preset's words with {setting}, and {name} of a companion, filled with the variables people have set."""
-    return re.sub(r"\{(\w+)\}", lambda match: instance.names.get(match[1], match[0]), text)
-
-
-def _with_user(check: dict[str, object], instance: Instance) -> dict[str, object]:
-    """An HTTP check that signs in as the user named in the address, if there is one."""
-    if check.get("kind") != "http" or not (instance.address.user or instance.address.password):
-        return check
-    return {**check, "headers": with_basic(check.get("headers"), instance.address.user, instance.address.password)}
 
 
 def _without_idle_signs(base: Table, kinds: set[str]) -> Table:

@@ -15,9 +15,14 @@ from monitor.diagnose.dns import DNS
 from monitor.diagnose.general import GENERAL
 from monitor.diagnose.grpc import GRPC
 from monitor.diagnose.http import HTTP, UNASKED
+from monitor.diagnose.key_signal import KEY_SIGNAL
+from monitor.diagnose.langfuse_signal import LANGFUSE_SIGNAL
+from monitor.diagnose.litellm_signal import LITELLM_SIGNAL
 from monitor.diagnose.network import FIRST, LAST
+from monitor.diagnose.openwebui_signal import OPENWEBUI_SIGNAL
 from monitor.diagnose.postgres import POSTGRES
 from monitor.diagnose.postgres_signal import POSTGRES_SIGNAL
+from monitor.diagnose.queue_signal import QUEUE_SIGNAL
 from monitor.diagnose.redis import REDIS
 from monitor.diagnose.redis_signal import REDIS_SIGNAL
 from monitor.diagnose.s3 import S3
@@ -38,6 +43,11 @@ TABLES: Mapping[str, tuple[Rule, ...]] = {
     "backups": BACKUPS,
     "postgres_signal": POSTGRES_SIGNAL,
     "redis_signal": REDIS_SIGNAL,
+    "litellm_signal": LITELLM_SIGNAL,
+    "langfuse_signal": LANGFUSE_SIGNAL,
+    "queue_signal": QUEUE_SIGNAL,
+    "openwebui_signal": OPENWEBUI_SIGNAL,
+    "key_signal": KEY_SIGNAL,
 }
 
 

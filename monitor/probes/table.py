@@ -18,7 +18,15 @@ PATIENCE = 0.5
 
 
 # Kinds that look into a server which another check reached. They have no pace of their own to be judged by.
-SIGNALS = ("postgres_signal", "redis_signal")
+SIGNALS = (
+    "postgres_signal",
+    "redis_signal",
+    "litellm_signal",
+    "langfuse_signal",
+    "queue_signal",
+    "openwebui_signal",
+    "key_signal",
+)
 
 KINDS = ("http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse", "s3", "backups", *SIGNALS)
 
