@@ -106,6 +106,7 @@ def test_names_are_listed_as_people_say_them() -> None:
         ("javascript:alert(1)", ""),
         ("https://user:password@x.example/", ""),
         ("/relative", ""),
+        ("https://x.example/" + "y" * 990, ""),  # longer than what a message has room for
         ("https://[::", ""),
         ("", ""),
     ],
