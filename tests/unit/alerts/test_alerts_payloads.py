@@ -167,7 +167,7 @@ def check_apprise(alert: Alert) -> None:
 
 def test_a_storm_of_long_texts_fits() -> None:
     hostile = SITUATIONS["hostile"]
-    storm = replace(SITUATIONS["group_of_30"], members=(replace(hostile, note=HOSTILE_TEXT * 9),) * 30)
+    storm = replace(SITUATIONS["group_of_30"], members=(replace(hostile, title="T" * 300, note=HOSTILE_TEXT * 9),) * 30)
     storm = replace(storm, status_url="https://status.example.com/" + "x" * 970, instance="y" * 200)
     assert answered(providers.slack, slack.message(storm))[0].body == b"ok"
     assert storm.status_url in discord.message(storm)["embeds"][-1]["description"]
