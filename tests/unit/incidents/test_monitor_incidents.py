@@ -221,6 +221,14 @@ def test_a_paused_parent_excuses_nobody(stage):
     assert stage.story() == ["50 opened litellm"]
 
 
+def test_a_paused_child_is_not_expected_to_fail(stage):
+    stage.become(stage.service("litellm", "postgres", paused=True))
+    stage.seen["litellm"] = Seen(state=State.PAUSED, since=0.0)
+    stage.down("postgres")
+    stage.turn()
+    assert stage.case("postgres").incident.affected == ("langfuse", "open-webui")
+
+
 def test_a_resolve_is_never_suppressed(stage):
     """Its parent went down meanwhile; that it is up again is told all the same."""
     stage.passing(50)

@@ -133,6 +133,9 @@ def test_the_alert_says_all_there_is_to_say(stage):
         Fact(service="redis", name="version", value="8", before="7", since=stage.wall - 1900),
         Fact(service="langfuse", name="version", value="3", before="2", since=stage.wall - 60),
         Fact(service="litellm", name="role", value="primary", before=None, since=stage.wall - 60),
+        Fact(
+            service="litellm", name="started", value="02:00", before="00:10", since=stage.wall + 3600
+        ),  # another clock
     )
     stage.misses("litellm")
     stage.passes("postgres", "redis", "open-webui")
@@ -379,6 +382,14 @@ def test_what_cannot_be_seen_is_not_said_to_be_so_still(stage):
     assert reminders(stage) == []
 
 
+def test_nobody_is_reminded_of_what_a_restarted_daemon_has_not_looked_at_yet(stage):
+    stage.down("postgres")
+    stage.passing(COOLDOWN - 10)
+    stage.book, stage.round_over = replace(stage.book, round_over=False), False
+    stage.passing(60)
+    assert reminders(stage) == []
+
+
 def test_a_reminder_that_could_not_be_given_is_not_lost_for_a_day(stage):
     stage.down("postgres")
     stage.passing(3 * 86_400, every=60)
@@ -544,6 +555,15 @@ def test_what_opens_much_later_does_not_wait(stage_of):
     stage.down("s03")
     stage.turn()
     assert stage.sent("slack")[-1] == "61 open s03 down"
+
+
+def test_what_a_silences_end_lets_out_is_not_gathered(stage_of):
+    stage = storm_stage(stage_of, 6)
+    stage.silence("*", seconds=600)
+    stage.down(*stage.seen)
+    stage.passing(700)
+    assert {line.split()[0] for line in stage.sent("slack")} == {"600"}
+    assert len(stage.sent("slack")) == 6
 
 
 def test_what_is_over_before_the_gathering_is_told_to_nobody_there(stage_of):
