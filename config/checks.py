@@ -119,7 +119,8 @@ class TlsParams:
     """A TLS handshake and the days its certificate has left: warn below `warn_days`, fail when expired.
 
     `verify` also asks that the chain and the name hold; self-signed certificates inside a private network are
-    judged by their dates alone when it is off. `starttls` speaks PostgreSQL's SSLRequest first.
+    judged by their dates alone when it is off. `starttls` speaks PostgreSQL's SSLRequest first. `optional`: a server
+    that speaks no TLS, or cannot be reached, is none of this check's business; it is not available then.
     """
 
     host: Host
@@ -128,6 +129,7 @@ class TlsParams:
     warn_days: Annotated[int, Limits(0, 3650)] = 14
     verify: bool = True
     starttls: Literal["none", "postgres"] = "none"
+    optional: bool = False
     family: Family = "any"
 
 
@@ -216,6 +218,7 @@ class BackupsParams:
 PostgresSignal = Literal[
     "slots",
     "transactions",
+    "idle_in_transaction",
     "wraparound",
     "replication",
     "retained_wal",
@@ -231,9 +234,9 @@ class PostgresSignalParams(PostgresParams):
     """One thing PostgreSQL tells of itself. All signals of a server share one connection a minute.
 
     `signal` and the unit of `warn` and `fail`: slots, percent of those an ordinary role may take; transactions, seconds
-    the oldest one has been open; wraparound, millions of transactions since the oldest frozen one; replication, seconds
-    a replica is behind; retained_wal, bytes kept for a replication slot; archiver, seconds it has failed; size, bytes
-    of the database; growth, bytes a day; writable, none.
+    the oldest one has been open; idle_in_transaction, seconds one has waited for its client; wraparound, millions of
+    transactions since the oldest frozen one; replication, seconds a replica is behind; retained_wal, bytes kept for a
+    replication slot; archiver, seconds it has failed; size, bytes of the database; growth, bytes a day; writable, none.
     """
 
     signal: PostgresSignal

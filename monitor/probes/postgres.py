@@ -1,61 +1,17 @@
-"""SELECT 1 over a fresh PostgreSQL connection, and what it says of version, role and uptime in the same round trip.
-
-libpq's own state machine is driven by our loop, through psycopg.pq. psycopg's AsyncConnection would hide how far it
-got (a connection that does not open looks like one that does not answer), wait at least 2 s for each address, and when
-cancelled in mid-query spend up to 5 s more on asking the server to stop.
-"""
+"""SELECT 1 over a fresh PostgreSQL connection, and what it says of version, role and uptime in the same round trip."""
 
 import asyncio
 import errno
-import os
-import re
 import socket
-from collections.abc import Mapping, Sequence
 
-from psycopg import ProgrammingError, pq
-from psycopg.conninfo import make_conninfo
+from psycopg import ProgrammingError
 
 from config.checks import PostgresParams
 from monitor.net import Stage, progress, spell
 from monitor.probes.attempt import attempt
 from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict
+from monitor.probes.postgres_session import Refusal, Session, conninfo, read
 from monitor.wire import dial
-
-# The daemon's own environment must not steer a probe, and for these libpq has no parameter that would undo them.
-for _name in ("PGSERVICE", "PGREQUIREAUTH", "PGTZ", "PGDATESTYLE", "PGGEQO"):
-    os.environ.pop(_name, None)
-
-# A path that cannot exist. Left empty, libpq would look for these files below HOME, and give up on one it may not read.
-NOWHERE = f"{os.devnull}/none"
-
-# Everything else that libpq would take from PGxxx variables or from the home folder, said outright.
-NEUTRAL: Mapping[str, str] = {
-    "passfile": NOWHERE,
-    "channel_binding": "prefer",
-    "client_encoding": "UTF8",
-    "options": "",
-    "sslmode": "prefer",
-    "sslnegotiation": "postgres",
-    "sslcompression": "0",
-    "sslcert": NOWHERE,
-    "sslkey": NOWHERE,
-    "sslcertmode": "allow",
-    "sslrootcert": NOWHERE,
-    "sslcrl": NOWHERE,
-    "sslcrldir": "",
-    "sslsni": "1",
-    "ssl_min_protocol_version": "TLSv1.2",
-    "ssl_max_protocol_version": "",
-    "min_protocol_version": "3.0",
-    "max_protocol_version": "3.0",
-    "requirepeer": "",
-    "gssencmode": "disable",
-    "krbsrvname": "postgres",
-    "gsslib": "",
-    "gssdelegation": "0",
-    "target_session_attrs": "any",
-    "load_balance_hosts": "disable",
-}
 
 # SET LOCAL ends with the statement, so a pooler's connection goes back as it came.
 QUERY = (
@@ -110,7 +66,7 @@ def _note(stage: Stage, address: str) -> None:
 async def _try(params: PostgresParams, address: str, seconds: float) -> Answer:
     """One login and one query at one address."""
     try:
-        session = _Session(_conninfo(params, address))
+        session = Session(conninfo(params, address))
     except ProgrammingError as error:
         return Answer(verdict=Verdict.UNKNOWN, sight=Sight.FAULT, text=f"the options cannot be used: {error}")
     try:
@@ -120,7 +76,7 @@ async def _try(params: PostgresParams, address: str, seconds: float) -> Answer:
     except TimeoutError:
         sight = Sight.NO_ANSWER if session.connected else Sight.NO_CONNECT
         return Answer(verdict=Verdict.FAIL, sight=sight, text="")
-    except _Refusal as refusal:
+    except Refusal as refusal:
         return read(refusal.message, refusal.sqlstate)
     finally:
         session.close()
@@ -129,95 +85,6 @@ async def _try(params: PostgresParams, address: str, seconds: float) -> Answer:
         raise Garbled(f"SELECT 1 was answered with {one}")
     facts = {"version": version.split(" ")[0], "role": "standby" if standby == "t" else "primary", "uptime": uptime}
     return Answer(verdict=Verdict.PASS, text=f"SELECT 1 answered by PostgreSQL {facts['version']}", facts=facts)
-
-
-def _conninfo(params: PostgresParams, address: str) -> str:
-    """Everything libpq needs, and nothing left for it to find. Raises ProgrammingError for an option it has not."""
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
-    chosen = {name: value for name, value in NEUTRAL.items() if name in known}
-    chosen |= params.options
-    chosen |= {
-        "host": params.host,
-        "hostaddr": address,
-        "port": str(params.port),
-        "user": params.user,
-        "password": params.password.reveal() if params.password else "",
-        "dbname": params.database,
-        "application_name": "watchkeeper",
-        "connect_timeout": "0",
-    }
-    return make_conninfo("", **chosen)
-
-
-class _Refusal(Exception):  # noqa: N818 -- an answer, not a fault
-    """What libpq or the server said instead of what was asked."""
-
-    def __init__(self, message: str, sqlstate: str = "") -> None:
-        super().__init__()  # the message may quote the connection string: it goes through `read` only
-        self.message = message
-        self.sqlstate = sqlstate
-
-
-class _Session:
-    """One connection of libpq's, driven by the running loop. `connected` tells whether TCP ever opened."""
-
-    def __init__(self, conninfo: str) -> None:
-        self._pgconn = pq.PGconn.connect_start(conninfo.encode())
-        self.connected = False
-
-    async def open(self) -> None:
-        """Connects and logs in. Raises _Refusal."""
-        if self._pgconn.status == pq.ConnStatus.BAD:
-            raise _Refusal(self._message())
-        while (step := self._pgconn.connect_poll()) != pq.PollingStatus.OK:
-            if step == pq.PollingStatus.FAILED:
-                raise _Refusal(self._message())
-            self.connected = self.connected or self._pgconn.status != pq.ConnStatus.STARTED
-            # libpq may take another socket between two steps, so it is asked for each time.
-            await _ready(self._pgconn.socket, reading=step == pq.PollingStatus.READING)
-        self._pgconn.nonblocking = 1
-
-    async def query(self, text: str) -> Sequence[str]:
-        """Gives the row of the last statement in `text`. Raises _Refusal."""
-        self._pgconn.send_query(text.encode())
-        while self._pgconn.flush():
-            await _ready(self._pgconn.socket, reading=False)
-        row: Sequence[str] = ()
-        while True:
-            while self._pgconn.is_busy():
-                await _ready(self._pgconn.socket, reading=True)
-                self._pgconn.consume_input()
-            result = self._pgconn.get_result()
-            if result is None:
-                return row
-            if result.status == pq.ExecStatus.TUPLES_OK:
-                row = [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
-            elif result.status != pq.ExecStatus.COMMAND_OK:
-                state = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
-                raise _Refusal(result.error_message.decode("utf-8", "replace"), state.decode())
-
-    def close(self) -> None:
-        """Closes the connection; the server is told if it still listens."""
-        self._pgconn.finish()
-
-    def _message(self) -> str:
-        return self._pgconn.error_message.decode("utf-8", "replace")
-
-
-async def _ready(descriptor: int, *, reading: bool) -> None:
-    """Waits until a socket can be read, or written."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    (loop.add_reader if reading else loop.add_writer)(descriptor, wake)
-    try:
-        await ready
-    finally:
-        (loop.remove_reader if reading else loop.remove_writer)(descriptor)
 
 
 async def _knock(params: PostgresParams, timeout: float) -> None:
@@ -233,74 +100,3 @@ async def _knock(params: PostgresParams, timeout: float) -> None:
         wire.close()
     if said:
         raise Garbled(f"it does not answer PostgreSQL's greeting, but it answers PING with {said.decode('latin-1')}")
-
-
-def read(message: str, sqlstate: str = "") -> Answer:
-    """Gives what an error of libpq's or the server's proves. `sqlstate` is known only after the login.
-
-    During the login libpq hands out nothing but the text (psycopg/psycopg#1188), so the SQLSTATE is told from the
-    server's English words; a server that speaks another language is still seen as an answer that is no pass.
-    """
-    text = _trim(message)
-    if sqlstate:
-        return _fail(Sight.ANSWERED, text, sqlstate)
-    for sight, code, pattern in _WORDS:
-        if re.search(pattern, message):
-            verdict = Verdict.UNKNOWN if sight in (Sight.NO_ROUTE, Sight.FAULT) else Verdict.FAIL
-            return Answer(verdict=verdict, sight=sight, text=text, code=code)
-    return _fail(Sight.ANSWERED, text, "")
-
-
-def _fail(sight: Sight, text: str, code: str) -> Answer:
-    return Answer(verdict=Verdict.FAIL, sight=sight, text=text, code=code)
-
-
-_PREFIX = re.compile(r'^connection to server at "[^"]*"(?: \([^)]*\))?, port \d+ failed: ')
-
-
-def _trim(message: str) -> str:
-    """The first line without libpq's account of whom it asked; that is the evidence's address."""
-    first = message.strip().split("\n")[0]
-    return _PREFIX.sub("", first).replace("FATAL:  ", "").replace("ERROR:  ", "").strip()
-
-
-def _system(code: int) -> str:
-    """The system's words for an errno, as libpq prints them."""
-    return re.escape(os.strerror(code))
-
-
-# The first that is found decides: with sslmode=prefer a message holds a line for the try with TLS and one for the try
-# without, and what is said of the password in the first outweighs what is said of TLS in the second.
-_WORDS: Sequence[tuple[Sight, str, str]] = (
-    (Sight.ANSWERED, "28P01", r"(password|SASL) authentication failed|no password supplied"),
-    (Sight.ANSWERED, "53300", r"too many clients|remaining connection slots|too many connections|no more connections"),
-    (Sight.ANSWERED, "57P03", r"database system is|not yet accepting connections"),
-    (Sight.ANSWERED, "3D000", r'database ".*" does not exist|no such database'),
-    (Sight.ANSWERED, "28000", r"pg_hba\.conf|role .* does not exist|not permitted to log in|authentication failed"),
-    (Sight.ANSWERED, "55000", r"not currently accepting connections"),
-    (Sight.ANSWERED, "57P01", r"terminating connection due to administrator command"),
-    (Sight.ANSWERED, "57P02", r"terminating connection because of crash"),
-    (Sight.ANSWERED, "42501", r"permission denied"),
-    (Sight.ANSWERED, "53100", r"(?i)no space left"),
-    (Sight.ANSWERED, "53200", r"FATAL:.*out of memory"),
-    (Sight.TLS, "no_tls", r"server does not support SSL"),
-    (Sight.TLS, "insecure", r"connection is insecure|SSL connection is required|SSL required"),
-    (Sight.TLS, "expired", r"certificate has expired"),
-    (Sight.TLS, "wrong_name", r"does not match host name"),
-    (Sight.TLS, "untrusted", r"certificate verify failed|root certificate file"),
-    (
-        Sight.GARBLED,
-        "",
-        r"received invalid response|expected authentication request|lost synchronization|unexpected message",
-    ),
-    (Sight.GARBLED, "", r"error response during SSL exchange|invalid message|unsupported frontend protocol"),
-    (Sight.REFUSED, "ECONNREFUSED", _system(errno.ECONNREFUSED)),
-    (Sight.NO_CONNECT, "ETIMEDOUT", _system(errno.ETIMEDOUT)),
-    (Sight.NO_ROUTE, "EHOSTUNREACH", _system(errno.EHOSTUNREACH)),
-    (Sight.NO_ROUTE, "ENETUNREACH", _system(errno.ENETUNREACH)),
-    (Sight.NO_ROUTE, "EADDRNOTAVAIL", _system(errno.EADDRNOTAVAIL)),
-    (Sight.RESET, "ECONNRESET", _system(errno.ECONNRESET) + "|" + _system(errno.EPIPE)),
-    (Sight.RESET, "", r"server closed the connection unexpectedly|no connection to the server"),
-    (Sight.TLS, "", r"SSL error|SSL SYSCALL error|could not establish SSL"),
-    (Sight.FAULT, "", r"invalid .* value|could not create socket|could not open|could not load|could not read|must be"),
-)

@@ -9,7 +9,7 @@ from functools import partial
 from config.checks import TlsParams
 from monitor.net import Progress, progress
 from monitor.probes.attempt import attempt, read_error
-from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict, clean
+from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict, clean, not_asked, not_available
 from monitor.probes.x509 import Certificate, read_certificate
 from monitor.wire import PlainWire, connect, secure
 
@@ -23,7 +23,21 @@ async def probe(params: TlsParams, *, timeout: float, context: ProbeContext) -> 
     Evidence.code is expired, not_yet_valid or expiring, or what `attempt` makes of a handshake that failed. Facts are
     not_after, issuer and subject. A certificate that does not verify is fetched once more without verifying, for them.
     """
-    return await attempt(partial(_ask, params, context, timeout), timeout=timeout)
+    outcome = await attempt(partial(_ask, params, context, timeout), timeout=timeout)
+    return _forgo(outcome) if params.optional else outcome
+
+
+def _forgo(outcome: Outcome) -> Outcome:
+    """The outcome, unless it tells nothing of a certificate: then it is not available."""
+    seen = outcome.evidence
+    if seen.sight == Sight.TLS and seen.code == "not_tls":
+        answer = not_available("the server speaks no TLS, so it has no certificate")
+    elif outcome.verdict == Verdict.PASS or seen.sight in (Sight.TLS, Sight.ANSWERED):
+        return outcome
+    else:
+        answer = not_asked()
+    evidence = replace(seen, sight=answer.sight, text=answer.text, sign=answer.sign, code="")
+    return replace(outcome, verdict=answer.verdict, evidence=evidence)
 
 
 async def _ask(params: TlsParams, context: ProbeContext, timeout: float) -> Answer:
