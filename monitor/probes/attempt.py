@@ -40,7 +40,13 @@ async def attempt(
         address=seen.address,
     )
     facts = {name: clean(mask(value, secrets), 80) for name, value in answer.facts.items()}
-    return Outcome(verdict=answer.verdict, latency=loop.time() - began, evidence=evidence, facts=facts)
+    return Outcome(
+        verdict=answer.verdict,
+        latency=loop.time() - began,
+        evidence=evidence,
+        facts=facts,
+        measures=answer.measures,
+    )
 
 
 def mask(text: str, secrets: Collection[Secret | None]) -> str:

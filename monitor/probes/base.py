@@ -71,13 +71,15 @@ class Evidence:
 class Outcome:
     """One run of a check. `latency` is seconds from the first look-up to the last byte read.
 
-    `facts` are things seen on the way that are worth keeping when they change: version, role, uptime.
+    `facts` are things seen on the way that are worth keeping when they change: version, role, uptime. `measures` are
+    numbers that change all the time, for the metrics: each by its name, which ends in its unit.
     """
 
     verdict: Verdict
     latency: float
     evidence: Evidence
     facts: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def available(self) -> bool:
@@ -104,6 +106,7 @@ class Answer:
     code: str = ""
     sign: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 def not_available(why: str) -> Answer:
@@ -139,12 +142,14 @@ class ProbeContext:
     """What all probes of one daemon share. Belongs to one event loop; `aclose` when no probe runs any more.
 
     `hung` counts the runs that outlived their deadline and had to be abandoned. `samples` is what signals remember
-    from run to run. `kept` are sessions that stay open between runs, each with how to close it.
+    from run to run, `accounts` what one that costs something has spent. `kept` are sessions that stay open between
+    runs, each with how to close it.
     """
 
     def __init__(self) -> None:
         self.hung = 0
         self.samples: Samples[Any] = Samples()
+        self.accounts: dict[Hashable, Any] = {}
         self.kept: dict[Hashable, Closable] = {}
         self._answers = Answers()
         self._tls: dict[tuple[bool, tuple[str, ...]], ssl.SSLContext] = {}

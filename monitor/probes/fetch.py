@@ -13,7 +13,7 @@ LIMIT = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An HTTP answer; `body` is its first LIMIT bytes."""
+    """An HTTP answer; `body` is its beginning, LIMIT bytes unless `fetch` was told otherwise."""
 
     status: int
     headers: httpx.Headers
@@ -37,8 +37,13 @@ def request(method: str, url: str, *, timeout: float, content: bytes | None = No
     return httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": {"connect": timeout}})
 
 
-async def fetch(context: ProbeContext, asked: httpx.Request, headers: Mapping[str, str]) -> Reply:
-    """Sends `asked` with `headers` added over a connection of its own. Raises as monitor.probes.transport says."""
+async def fetch(
+    context: ProbeContext, asked: httpx.Request, headers: Mapping[str, str], *, limit: int = LIMIT
+) -> Reply:
+    """Sends `asked` with `headers` added over a connection of its own, and reads at most `limit` bytes of the answer.
+
+    Raises as monitor.probes.transport says.
+    """
     for name, value in headers.items():
         if value != value.strip() or not value.isprintable():
             # Said here, because h11 would say it with the value.
@@ -49,8 +54,8 @@ async def fetch(context: ProbeContext, asked: httpx.Request, headers: Mapping[st
     try:
         async for chunk in response.aiter_raw():
             body += chunk
-            if len(body) >= LIMIT:
+            if len(body) >= limit:
                 break
     finally:
         await response.aclose()
-    return Reply(status=response.status_code, headers=response.headers, body=bytes(body[:LIMIT]))
+    return Reply(status=response.status_code, headers=response.headers, body=bytes(body[:limit]))

@@ -1,14 +1,86 @@
-"""What a service says to the key another one holds for it."""
+"""Whether a service takes the key that another one holds for it: two variables that must match, and are set apart."""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 from config.checks import KeySignalParams
-from monitor.probes.attempt import attempt
-from monitor.probes.base import Answer, Outcome, ProbeContext, not_available
+from config.secret import Secret
+from monitor.probes.ask import Said, ask, basic, bearer, beside, told_elsewhere
+from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict
 
 
-async def probe(params: KeySignalParams, *, timeout: float, context: ProbeContext) -> Outcome:  # noqa: ARG001 -- not yet
-    """Asks for one signal."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """How a key is tried: what is asked, which statuses refuse it, and how keys of its own begin."""
 
-    async def ask() -> Answer:
-        return not_available("this signal is not written yet")
+    title: str
+    path: str
+    refuses: tuple[int, ...]
+    form: str
 
-    return await attempt(ask, timeout=timeout)
+
+PROVIDERS: Final = {
+    "litellm": Provider(title="LiteLLM", path="/v1/models", refuses=(400, 401, 403), form=r"sk-"),
+    "qdrant": Provider(title="Qdrant", path="/collections", refuses=(401, 403), form=r""),
+    "langfuse": Provider(title="Langfuse", path="/api/public/projects", refuses=(401, 403), form=r"sk-lf-"),
+}
+
+# How the keys of others begin. The longest beginning that fits tells whose a key is.
+_WHOSE: Final = (
+    (r"(sk|pk)-lf-", "Langfuse"),
+    (r"sk-ant-", "Anthropic"),
+    (r"sk-(proj|svcacct|admin)-", "OpenAI"),
+    (r"sk-or-", "OpenRouter"),
+    (r"gsk_", "Groq"),
+    (r"AIza", "Google"),
+    (r"eyJ", "a login (it is a JSON web token)"),
+    (r"\$?\{", "nobody: it is a reference that was not filled in"),
+)
+
+
+async def probe(params: KeySignalParams, *, timeout: float, context: ProbeContext) -> Outcome:
+    """Tries the key. Evidence.code is how it fails: wrong, foreign (another service's), form (none of a key's)."""
+    return await beside(partial(_try, params, timeout, context), timeout=timeout, secrets=(params.key, params.user))
+
+
+async def _try(params: KeySignalParams, timeout: float, context: ProbeContext) -> Answer:
+    provider = PROVIDERS[params.provider]
+    if params.provider == "langfuse":
+        headers = basic(params.user or Secret(""), params.key)
+    elif params.provider == "qdrant":
+        headers = {"api-key": params.key.reveal()}
+    else:
+        headers = bearer(params.key)
+    said = await ask(context, "GET", params.url.rstrip("/") + provider.path, timeout=timeout, headers=headers)
+    return weigh(said, params)
+
+
+def weigh(said: Said, params: KeySignalParams) -> Answer:
+    """Gives what the provider's answer to the key proves. Pure."""
+    provider = PROVIDERS[params.provider]
+    if said.status == 200 and isinstance(said.body, dict):
+        return Answer(verdict=Verdict.PASS, text=f"{provider.title} takes the key")
+    if said.status not in provider.refuses or not _refuses_key(said):
+        return told_elsewhere(f"{provider.title} does not answer as it should (HTTP {said.status})")
+    words = said.get("error", "message") or said.get("message") or said.get("status", "error") or said.text
+    code, why = _kind(params.key, provider)
+    text = f"{provider.title} answers HTTP {said.status} to the key{why}: {words}"
+    return Answer(verdict=Verdict.FAIL, text=text, sign="key", code=code)
+
+
+def _refuses_key(said: Said) -> bool:
+    """Whether a 400 is about the key: a LiteLLM without a database says so to every key but its master key."""
+    return said.status != 400 or said.get("error", "type") == "no_db_connection"
+
+
+def _kind(key: Secret, provider: Provider) -> tuple[str, str]:
+    """What is wrong with a key that is refused, as far as its own look tells; the words are put behind "the key"."""
+    text = key.reveal()
+    for pattern, whose in _WHOSE:
+        if re.match(pattern, text) and whose != provider.title:
+            return "foreign", f", which by its look belongs to {whose}"
+    if provider.form and not re.match(provider.form, text):
+        return "form", f", which does not begin with {provider.form}"
+    return "wrong", ""

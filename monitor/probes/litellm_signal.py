@@ -1,14 +1,149 @@
-"""What LiteLLM tells of its models."""
+"""What LiteLLM tells of its models: which there are, what its own stored checks of them say, and whether one answers.
+
+/health is never asked: it calls every model for money. /health/latest gives what LiteLLM's background checks stored.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 from config.checks import LitellmSignalParams
-from monitor.probes.attempt import attempt
-from monitor.probes.base import Answer, Outcome, ProbeContext, not_available
+from monitor.probes.ask import Said, ask, bearer, beside, told_elsewhere
+from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
+from monitor.probes.litellm_completion import completion
+from monitor.probes.litellm_words import CODES, provider_trouble
+
+MAX_AGE = 2.0  # seconds: signals that run together share an answer
+MEMORY = 3600.0  # seconds a model that vanished is missed
+FRESH = 7200.0  # seconds: LiteLLM writes a check that stays the same once an hour, so an older one is of the past
+SHOWN = 5  # names in a sentence
+
+Listing = Said
 
 
-async def probe(params: LitellmSignalParams, *, timeout: float, context: ProbeContext) -> Outcome:  # noqa: ARG001 -- not yet
-    """Asks for one signal."""
+async def probe(params: LitellmSignalParams, *, timeout: float, context: ProbeContext) -> Outcome:
+    """Tells one signal. Evidence.sign is the signal's name where it warns or fails, code what kind of trouble it is."""
+    tell = {"models": _models, "health": _health, "completion": completion}[params.signal]
+    return await beside(lambda: tell(params, timeout, context), timeout=timeout, secrets=(params.key,))
 
-    async def ask() -> Answer:
-        return not_available("this signal is not written yet")
 
-    return await attempt(ask, timeout=timeout)
+async def _models(params: LitellmSignalParams, timeout: float, context: ProbeContext) -> Answer:
+    names = model_names(await _list(params, timeout, context))
+    if names is None:
+        return told_elsewhere("LiteLLM does not list its models")
+    details = await ask(
+        context, "GET", _url(params, "/health/readiness/details"), timeout=timeout, headers=_key(params)
+    )
+    now = asyncio.get_running_loop().time()
+    before = context.samples.since(("litellm_models", params.url, params.key), names, MEMORY, now)
+    version = details.get("litellm_version")
+    facts = {"version": version} if isinstance(version, str) and version else {}
+    return weigh_models(names, before, params, facts)
+
+
+async def _health(params: LitellmSignalParams, timeout: float, context: ProbeContext) -> Answer:
+    said = await ask(context, "GET", _url(params, "/health/latest"), timeout=timeout, headers=_key(params))
+    if said.status in (401, 403):
+        return not_available("LiteLLM refuses this key its stored results; give it a key of an admin")
+    if said.status == 404:
+        return not_available("this LiteLLM is too old to keep the results of its checks")
+    if "not initialized" in said.text:
+        return not_available("LiteLLM keeps the results of its checks in a database, and has none")
+    if said.status >= 500 or not isinstance(said.get("latest_health_checks"), dict):
+        return told_elsewhere(f"LiteLLM does not hand out its stored results (HTTP {said.status})")
+    names = model_names(await _list(params, timeout, context))
+    return weigh_health(said.body["latest_health_checks"], names, datetime.now(UTC), params)
+
+
+async def _list(params: LitellmSignalParams, timeout: float, context: ProbeContext) -> Listing:
+    async def take() -> Listing:
+        return await ask(context, "GET", _url(params, "/v1/models"), timeout=timeout, headers=_key(params))
+
+    return await context.shared(("litellm_list", params.url, params.key), take, MAX_AGE)
+
+
+def _url(params: LitellmSignalParams, path: str) -> str:
+    return params.url.rstrip("/") + path
+
+
+def _key(params: LitellmSignalParams) -> dict[str, str]:
+    return bearer(params.key)
+
+
+def model_names(said: Said) -> frozenset[str] | None:
+    """Gives the names in an answer to /v1/models; None where it is no list of models."""
+    rows = said.get("data")
+    if said.status != 200 or not isinstance(rows, list):
+        return None
+    return frozenset(str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row)
+
+
+def weigh_models(
+    names: frozenset[str],
+    before: tuple[float, frozenset[str]] | None,
+    params: LitellmSignalParams,
+    facts: Mapping[str, str],
+) -> Answer:
+    """Gives what it means that these are listed, where `before` were so many seconds ago. Pure."""
+    measures = {"models_listed": float(len(names))}
+    age, known = before or (0.0, names)
+    gone = sorted(known - names)
+    share = 100 * len(gone) / len(known) if known else 0.0
+    verdict = _verdict(share, params)
+    if verdict == Verdict.PASS:
+        return Answer(verdict=verdict, text=f"{len(names)} models listed", facts=facts, measures=measures)
+    text = f"{len(names)} models are listed, {len(known)} were {age / 60:.0f} min ago; gone: {_some(gone)}"
+    return Answer(verdict=verdict, text=text, sign="models", code="vanished", facts=facts, measures=measures)
+
+
+def weigh_health(
+    latest: Mapping[str, Any], names: frozenset[str] | None, now: datetime, params: LitellmSignalParams
+) -> Answer:
+    """Gives what LiteLLM's stored checks of its models prove at `now`. Pure.
+
+    What is older than FRESH, and a model that is no longer in `names`, does not count; a wildcard is never listed.
+    """
+    rows = [row for row in latest.values() if isinstance(row, dict) and _age(row, now) <= FRESH]
+    rows = [row for row in rows if not names or row.get("model_name") in names or "*" in str(row.get("model_name"))]
+    if not rows:
+        return not_available(
+            "LiteLLM stored no check of its models in the last two hours; general_settings.background_health_checks "
+            "makes it check them, each for the price of a short call"
+        )
+    sick = [row for row in rows if row.get("status") == "unhealthy"]
+    measures = {"models_checked": float(len(rows)), "models_failing": float(len(sick))}
+    verdict = _verdict(100 * len(sick) / len(rows), params)
+    if verdict == Verdict.PASS:
+        return Answer(verdict=verdict, text=f"{len(rows) - len(sick)} of {len(rows)} models well", measures=measures)
+    troubles = [provider_trouble(str(row.get("error_message") or "")) for row in sick]
+    often = Counter(troubles)
+    code = min(often, key=lambda code: (-often[code], CODES.index(code)))
+    row = sick[troubles.index(code)]
+    text = (
+        f"{len(sick)} of {len(rows)} models fail LiteLLM's own check: "
+        f"{_some(sorted({str(one.get('model_name')) for one in sick}))}; {row.get('model_name')} "
+        f"{_age(row, now) / 60:.0f} min ago: {row.get('error_message') or 'no reason given'}"
+    )
+    return Answer(verdict=verdict, text=text, sign="health", code=code, measures=measures)
+
+
+def _verdict(share: float, params: LitellmSignalParams) -> Verdict:
+    if params.fail is not None and share >= params.fail:
+        return Verdict.FAIL
+    return Verdict.WARN if params.warn is not None and share >= params.warn else Verdict.PASS
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _age(row: Mapping[str, Any], now: datetime) -> float:
+    """Seconds since this check was made; endless where it does not say when."""
+    try:
+        at = datetime.fromisoformat(str(row.get("checked_at")))
+    except ValueError:
+        return float("inf")
+    return (now - (at if at.tzinfo else at.replace(tzinfo=UTC))).total_seconds()

@@ -1,0 +1,91 @@
+"""The questions of a signal over HTTP: asked beside the service's own check, which alone tells that nobody answers."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from config.secret import Secret
+from monitor.probes.attempt import attempt
+from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, not_asked, not_available
+from monitor.probes.fetch import fetch, request
+
+LIMIT = 4_194_304  # bytes: a list of some thousand models
+OWN_SHARE = 0.95  # of a run's time for its questions, so that it is told apart from a probe that hangs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """An answer: its status, its headers in lower case, its body as parsed JSON (None where it is none) and as text."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    text: str
+
+    def get(self, *path: str) -> Any:
+        """What stands at `path` in a body of tables; None where there is nothing."""
+        found = self.body
+        for key in path:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+
+async def beside(
+    tell: Callable[[], Awaitable[Answer]], *, timeout: float, secrets: Collection[Secret | None] = ()
+) -> Outcome:
+    """Runs a signal. That nothing answers, or in another protocol, is told by the service's own check and by no other.
+
+    `timeout` is seconds for all of it; `secrets` are masked in what is shown. Raises nothing but CancelledError.
+    """
+
+    async def alone() -> Answer:
+        try:
+            async with asyncio.timeout(timeout * OWN_SHARE):
+                return await tell()
+        except (OSError, Garbled):
+            return not_asked()
+
+    return await attempt(alone, timeout=timeout, secrets=secrets)
+
+
+def told_elsewhere(what: str) -> Answer:
+    """Gives the answer of a signal that cannot be asked for a reason another check tells; `what` is that reason."""
+    return replace(not_available(what), text=f"not asked: {what}, which another check tells")
+
+
+async def ask(
+    context: ProbeContext,
+    method: str,
+    url: str,
+    *,
+    timeout: float,
+    headers: Mapping[str, str] | None = None,
+    body: object = None,
+) -> Said:
+    """Sends one request, with `body` as JSON. Raises OSError, or Garbled where what answers does not speak HTTP."""
+    sent = {**(headers or {}), "accept": "application/json"}
+    content = None
+    if body is not None:
+        content = json.dumps(body).encode()
+        sent["content-type"] = "application/json"
+    asked = request(method, url, timeout=timeout, content=content)
+    reply = await fetch(context, asked, sent, limit=LIMIT)
+    try:
+        parsed = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        parsed = None
+    return Said(status=reply.status, headers=dict(reply.headers), body=parsed, text=reply.text[:2000])
+
+
+def bearer(key: Secret) -> dict[str, str]:
+    """The header that shows `key`."""
+    return {"authorization": f"Bearer {key.reveal()}"}
+
+
+def basic(user: Secret, password: Secret) -> dict[str, str]:
+    """The header that shows a pair of keys."""
+    pair = f"{user.reveal()}:{password.reveal()}".encode()
+    return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
