@@ -60,12 +60,13 @@ class View:
     def reach(self, root: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Whom the trouble of `root` takes down with it: those in trouble, and those who must be expected to be.
 
-        To be expected are dependents of something that is down, or expected to be, which did not answer since then.
+        To be expected are all dependents of something that is down, or expected to be: one whose health page does not
+        look at what it needs answers on, and works no more.
         """
         hit: dict[str, None] = {}
         expected: dict[str, None] = {}
-        queue = [(root, badness(self.trouble(root)), self._began(root))]
-        for name, bad, began in queue:
+        queue = [(root, badness(self.trouble(root)))]
+        for name, bad in queue:
             for child in self.graph.children.get(name, ()):
                 if child in hit:
                     continue
@@ -73,15 +74,11 @@ class View:
                 if 0 < own <= bad:
                     hit[child] = None
                     expected.pop(child, None)
-                    queue.append((child, own, self._began(child)))
-                elif own == 0 and bad == BADNESS["down"] and child not in expected and self._silent(child, began):
+                    queue.append((child, own))
+                elif own == 0 and bad == BADNESS["down"] and child not in expected:
                     expected[child] = None
-                    queue.append((child, bad, began))
+                    queue.append((child, bad))
         return tuple(hit), tuple(expected)
-
-    def _silent(self, name: str, began: float) -> bool:
-        one = self.seen.get(name)
-        return one is None or one.answered_at is None or one.answered_at < began
 
     def _began(self, name: str) -> float:
         one = self.seen.get(name)

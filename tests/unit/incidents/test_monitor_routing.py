@@ -148,7 +148,10 @@ def test_the_alert_says_all_there_is_to_say(stage):
     assert (told.incident, told.dedup_key) == ("20261121T010020Z-litellm", "here/litellm")
     assert (told.title, told.since, told.at, told.ended) == ("LiteLLM", stage.wall - 20, stage.wall, None)
     assert (told.sentence, told.evidence, told.remedy) == ("It refuses.", "port 4000 refused", "Start it.")
-    assert told.takes_down == (Affected(service="saas-api", title="Saas-Api", state="down"),)
+    assert told.takes_down == (
+        Affected(service="saas-api", title="Saas-Api", state="down"),
+        Affected(service="open-webui", title="Open-Webui", state="expected"),
+    )
     assert [change.text for change in told.changes] == ["LiteLLM: version 1.84 → 1.85", "Postgres: restarted at 00:50"]
     assert told.command == "python -m monitor check litellm"
     assert (told.runbook, told.status_url) == ("https://wiki/litellm", "https://status.example")
@@ -218,17 +221,14 @@ def test_what_is_to_be_told_nobody_is_told_nobody_and_still_an_incident(stage):
 
 
 def test_what_goes_down_later_is_an_update(stage):
-    stage.misses("postgres")
-    stage.passing(1)
-    stage.healthy()
-    stage.down("postgres")
+    stage.degraded("postgres")
     stage.passing(100)
-    stage.down("litellm")
+    stage.degraded("litellm")
     stage.passing(60)
-    assert stage.sent("slack") == ["1 open postgres down", "121 update postgres down"]
+    assert stage.sent("slack") == ["0 open postgres degraded", "120 update postgres degraded"]
     told = alert(stage, Kind.UPDATE)
     assert told.note == "Litellm is in trouble too, with Postgres."
-    assert Affected(service="litellm", title="Litellm", state="down") in told.takes_down
+    assert Affected(service="litellm", title="Litellm", state="degraded") in told.takes_down
 
 
 def test_flapping_is_one_message_and_then_silence_until_it_settled(stage):
