@@ -48,7 +48,7 @@ def write_alert(
         remedy=incident.remedy,
         command="python -m monitor check" if root == BLIND else f"python -m monitor check {root}",
         runbook=graph.services[root].runbook if root in graph.services else "",
-        status_url=status_url,
+        status_url=f"{status_url}/#{incident.id}" if status_url else "",
         note=note,
         failed_checks=incident.failed_checks,
         changes_of_state=incident.downs if incident.flapping else 0,
