@@ -102,7 +102,7 @@ def valkey(keeper: Keeper) -> Valkey:
 @pytest.fixture(scope="session")
 def seaweedfs(keeper: Keeper) -> Seaweedfs:
     """S3 with the bucket backups, shared: make your own bucket or prefix."""
-    return shared(Seaweedfs(keeper=keeper), keeper)
+    return shared(Seaweedfs(memory="1GiB", keeper=keeper), keeper)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,16 @@
-"""Stores for the backup tests: a folder, SeaweedFS and, where a `minio` binary is on PATH, MinIO; and a proxy that
-breaks what passes through it."""
+"""Stores for the backup tests: a folder, SeaweedFS and, where a `minio` binary is on PATH, MinIO; a proxy that breaks
+what passes through it; and `python -m backup` without the time its imports take."""
 
+import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -238,3 +241,84 @@ def folder(tmp_path: Path) -> FolderStorage:
 def fault() -> type[Fault]:
     """Makes faults for the proxy."""
     return Fault
+
+
+class Child:
+    """A program that runs: what subprocess.Popen has, as far as tests need it."""
+
+    def __init__(self, warm: "Warm", pid: int, out: Path, err: Path) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._warm, self._out, self._err = warm, out, err
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        if self.returncode is None:
+            self.returncode = self._warm.ask({"poll": self.pid})
+        return self.returncode
+
+    def wait(self, timeout: float = 90) -> int:
+        """Its exit code, once it has ended."""
+        deadline = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("backup", timeout)
+            time.sleep(0.01)
+        return code
+
+    def communicate(self, timeout: float = 90) -> tuple[str, str]:
+        """Its output and its errors, once it has ended; a file each, so that no pipe can be full."""
+        self.wait(timeout)
+        return self._out.read_text(), self._err.read_text()
+
+    def send_signal(self, number: int) -> None:
+        """To it, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Warm:
+    """Starts `python -m backup …` from a process that has made its imports (warm.py)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(Path(__file__).with_name("warm.py"))],
+            env={"PATH": os.environ["PATH"]},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, words: Sequence[str], environ: Mapping[str, str], folder: Path) -> Child:
+        """Starts it with this environment alone, in `folder`."""
+        self._count += 1
+        out, err = (self._folder / f"{self._count}.{name}" for name in ("out", "err"))
+        request = {"words": words, "environ": dict(environ), "folder": str(folder), "out": str(out), "err": str(err)}
+        return Child(self, self.ask(request), out, err)
+
+    def ask(self, request: Mapping[str, Any]) -> Any:
+        """One answer."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin
+        assert stdout
+        stdin.write(f"{json.dumps(request)}\n")
+        stdin.flush()
+        return json.loads(stdout.readline())
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """One for each worker."""
+    made = Warm(tmp_path_factory.mktemp("warm"))
+    yield made
+    made.close()

@@ -7,8 +7,6 @@ in test_backup_storage_faults.py.
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -63,6 +61,7 @@ class Database:
 
     server: Postgres
     name: str
+    warm: Any
 
     @property
     def url(self) -> str:
@@ -85,24 +84,17 @@ class Database:
 
     def program(self, *words: str, folder: Path, **environ: str) -> tuple[int, str]:
         """`python -m backup …` and all it wrote."""
-        done = subprocess.run(
-            [sys.executable, "-P", *(() if words[0] == "-c" else ("-m", "backup")), *words],
-            env={"PATH": os.environ["PATH"], "DATABASE_URL": self.url, "BACKUP_DATABASES": self.name, **environ},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, done.stdout + done.stderr
+        told = {"PATH": os.environ["PATH"], "DATABASE_URL": self.url, "BACKUP_DATABASES": self.name, **environ}
+        child = self.warm.start(words, told, folder)
+        out, err = child.communicate(timeout=100)
+        assert "Traceback" not in err, err
+        return child.returncode, out + err
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> Iterator[Database]:
+def database(postgres: Postgres, warm: Any) -> Iterator[Database]:
     """One table of a hundred rows, and a megabyte that does not compress."""
-    made = Database(postgres, f"fail_{uuid4().hex[:10]}")
+    made = Database(postgres, f"fail_{uuid4().hex[:10]}", warm)
     made.run(f"CREATE DATABASE {made.name} STRATEGY file_copy", "postgres")
     made.run("CREATE TABLE t AS SELECT n, 'word ' || n AS word FROM generate_series(1, 100) n")
     made.run("CREATE TABLE noise AS SELECT sha512(n::text::bytea) FROM generate_series(1, 16000) n")

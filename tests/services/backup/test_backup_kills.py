@@ -9,8 +9,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,6 +27,7 @@ from config.backup_store import StoreSettings
 from config.secret import Secret
 from demo.clickhouse import Clickhouse
 from demo.postgres import Postgres
+from demo.process import Keeper
 from demo.seaweedfs import Seaweedfs
 
 KILLS = int(os.environ.get("BACKUP_KILLS", "4"))
@@ -57,19 +56,12 @@ class World:
     store: Seaweedfs
     environ: dict[str, str]
     folder: Path
+    warm: Any
     expected: Any = None
 
-    def start(self, *words: str, **more: str) -> "subprocess.Popen[str]":
+    def start(self, *words: str, **more: str) -> Any:
         """`python -m backup …`; `more` is added to its environment."""
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "backup", *words],
-            env={"PATH": os.environ["PATH"], **self.environ, **more},
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return self.warm.start(words, {"PATH": os.environ["PATH"], **self.environ, **more}, self.folder)
 
     def run(self, *words: str, **more: str) -> tuple[int, str, str]:
         """Its exit code, standard output and standard error."""
@@ -128,30 +120,43 @@ class World:
         self.postgres.kill()
 
 
-@pytest.fixture
-def world(
-    fresh_postgres: Callable[..., Postgres],
-    fresh_seaweedfs: Callable[..., Seaweedfs],
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-) -> World:
+@pytest.fixture(scope="module")
+def world(keeper: Keeper, warm: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Two databases on a server of one's own, a store of one's own, and in the long form a ClickHouse."""
-    postgres, store = fresh_postgres(seed=False), fresh_seaweedfs()
-    url = f"postgresql://postgres:{postgres.superuser_password}@{postgres.host}:{postgres.port}/postgres"
-    environ = {**store.environ(), "DATABASE_URL": url, "BACKUP_DATABASES": "app,litellm"}
-    if LONG:
-        clickhouse: Clickhouse = request.getfixturevalue("fresh_clickhouse")()
-        environ |= clickhouse.environ()
-    made = World(postgres=postgres, store=store, environ=environ, folder=tmp_path)
-    with postgres.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE app STRATEGY file_copy"))
-    with postgres.connect("app") as connection:
-        connection.execute(sql.SQL(ROWS))
-        made.expected = connection.execute(DIGEST).fetchone()
-    return made
+    with contextlib.ExitStack() as servers:
+        postgres = servers.enter_context(Postgres(keeper=keeper, seed=False))
+        store = servers.enter_context(Seaweedfs(keeper=keeper))
+        url = f"postgresql://postgres:{postgres.superuser_password}@{postgres.host}:{postgres.port}/postgres"
+        environ = {**store.environ(), "DATABASE_URL": url, "BACKUP_DATABASES": "app,litellm"}
+        if LONG:
+            environ |= servers.enter_context(Clickhouse(keeper=keeper)).environ()
+        made = World(
+            postgres=postgres, store=store, environ=environ, folder=tmp_path_factory.mktemp("kills"), warm=warm
+        )
+        with postgres.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE app STRATEGY file_copy"))
+        with postgres.connect("app") as connection:
+            connection.execute(sql.SQL(ROWS))
+            made.expected = connection.execute(DIGEST).fetchone()
+        yield made
 
 
-def below(child: "subprocess.Popen[str]", name: str = "") -> list[psutil.Process]:
+@pytest.fixture(scope="module")
+def lengths(world: World) -> tuple[float, float]:
+    """Seconds that an undisturbed run takes, and its pg_dumps."""
+    began = time.monotonic()
+    child = world.start("run")
+    wait_until(lambda: below(child, "pg_dump"), child)
+    dumping = time.monotonic()
+    while below(child, "pg_dump") and child.poll() is None:
+        time.sleep(0.01)
+    dump = time.monotonic() - dumping
+    out, err = child.communicate(timeout=90)
+    assert child.returncode == 0, out + err
+    return time.monotonic() - began, dump
+
+
+def below(child: Any, name: str = "") -> list[psutil.Process]:
     """The live processes that a run has started."""
     found = []
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -162,18 +167,16 @@ def below(child: "subprocess.Popen[str]", name: str = "") -> list[psutil.Process
     return found
 
 
-def wait_until(what: Callable[[], Any], child: "subprocess.Popen[str]", seconds: float = 30.0) -> Any:
+def wait_until(what: Callable[[], Any], child: Any, seconds: float = 30.0) -> Any:
     """What `what` gives once it is true; whatever it gives once the child has ended."""
     deadline = time.monotonic() + seconds
     while not (found := what()) and child.poll() is None:
         assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.005)
+        time.sleep(0.02)
     return found
 
 
-def strike(
-    world: World, target: str, child: "subprocess.Popen[str]", moment: float
-) -> tuple[str, list[psutil.Process]]:
+def strike(world: World, target: str, child: Any, moment: float) -> tuple[str, list[psutil.Process]]:
     """Kills one thing, `moment` seconds after the run began (a pg_dump: after it began), and starts it again. Gives the
     state the run was in, in words, and the programs it had started."""
     if target == "pg_dump":
@@ -212,26 +215,11 @@ def moments(length: float, dump: float) -> Iterator[tuple[str, float]]:
         yield target, each[target].pop()
 
 
-def measured(world: World) -> tuple[float, float]:
-    """Seconds that an undisturbed run takes, and its pg_dumps."""
-    began = time.monotonic()
-    child = world.start("run")
-    wait_until(lambda: below(child, "pg_dump"), child)
-    dumping = time.monotonic()
-    while below(child, "pg_dump") and child.poll() is None:
-        time.sleep(0.01)
-    dump = time.monotonic() - dumping
-    out, err = child.communicate(timeout=90)
-    assert child.returncode == 0, out + err
-    return time.monotonic() - began, dump
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(120 + 40 * KILLS)
-def test_killed_at_any_moment(world: World) -> None:
-    length, dump = measured(world)
+def test_killed_at_any_moment(world: World, lengths: tuple[float, float]) -> None:
     table: Counter[tuple[str, str]] = Counter()
-    for number, (target, moment) in enumerate(moments(length, dump)):
+    for number, (target, moment) in enumerate(moments(*lengths)):
         before = set(world.points())
         child = world.start("run")
         began = time.monotonic()
@@ -272,15 +260,11 @@ def gone(programs: list[psutil.Process]) -> None:
         time.sleep(0.02)
 
 
-def first_piece(world: World, child: "subprocess.Popen[str]") -> None:
-    """Waits for one."""
-    assert wait_until(lambda: any(".dump." in key for key in world.objects()), child)
-
-
 def test_others_remove_nothing_of_a_live_run(world: World) -> None:
+    listed, there = set(world.points()), world.objects()
     child = world.start("run")
     try:
-        first_piece(world, child)
+        assert wait_until(lambda: any(".dump." in key for key in world.objects() - there), child)
         # The same database's still, or the next one's, or pg_dumpall.
         program = wait_until(lambda: below(child, "pg_dump"), child)[0]
         program.suspend()
@@ -290,7 +274,7 @@ def test_others_remove_nothing_of_a_live_run(world: World) -> None:
             code, out, err = world.run(*words)
             assert code == 3, out + err
             assert f"process {child.pid} on " in err
-        assert world.points() == {}
+        assert set(world.points()) == listed
         assert world.objects() >= before
         program.resume()
         out, err = child.communicate(timeout=60)
@@ -298,16 +282,16 @@ def test_others_remove_nothing_of_a_live_run(world: World) -> None:
         child.kill()
         child.wait()
     assert child.returncode == 0, out + err
-    (point,) = world.points()
+    (point,) = set(world.points()) - listed
     assert world.orphans() == set()
     world.check(point, restore=False)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(60 + 20 * KILLS)
-def test_told_to_end_at_any_moment(world: World) -> None:
+def test_told_to_end_at_any_moment(world: World, lengths: tuple[float, float]) -> None:
     """SIGTERM: over within 3 s, and nothing of the run is left in the store."""
-    length, _ = measured(world)
+    length, _ = lengths
     draw = random.Random(SEED)
     for index in range(max(2, KILLS // 2)):
         before = world.objects()

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -280,21 +279,14 @@ def target_of(server: Postgres) -> Target:
 class Program:
     """`python -m backup …` as a child that is told no more than it is given."""
 
-    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], folder: Path, warm: Any) -> None:
         self.environ = {"PATH": os.environ["PATH"], **environ}
         self.folder = folder
+        self._warm = warm
 
-    def start(self, *words: str, **more: str) -> "subprocess.Popen[str]":
+    def start(self, *words: str, **more: str) -> Any:
         """Starts it; `more` is added to its environment."""
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "backup", *words],
-            env={**self.environ, **more},
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return self._warm.start(words, {**self.environ, **more}, self.folder)
 
     def run(self, *words: str, **more: str) -> tuple[int, str]:
         """Its exit code and all it wrote."""
@@ -304,9 +296,9 @@ class Program:
 
 
 @pytest.fixture
-def program(bench: Bench, tmp_path: Path) -> Program:
+def program(bench: Bench, warm: Any, tmp_path: Path) -> Program:
     """The program, told of the bench's store and of no server."""
-    return Program({"BACKUP_DIR": str(tmp_path / "backups"), "BACKUP_PREFIX": "test"}, tmp_path)
+    return Program({"BACKUP_DIR": str(tmp_path / "backups"), "BACKUP_PREFIX": "test"}, tmp_path, warm)
 
 
 @pytest.fixture(scope="session")
