@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 something failed; 2 what we were told cannot be used; 3 an
 """
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import structlog
 import typer
 
-from backup.errors import BackupError, SettingsError, StoppedError
+from backup.errors import BackupError, SettingsError, StoppedError, StoreMissingError
 from config import logs
 from config.backup_settings import RetentionSettings
 from config.backup_store import StoreSettings
@@ -53,10 +54,17 @@ def run(
 @app.command("list")
 def list_points(as_json: AsJson = False, source: OfSource = None) -> None:
     """List the restore points: age, size, what is in them, what is proven, what retention will do with them."""
-    with told() as env, opened(env, source) as (storage, name):
-        from backup.command_list import list_command
+    with told(as_json=as_json) as env:
+        from backup.command_list import list_command, list_nothing
 
-        list_command(storage, name, read(env, RetentionSettings.read), as_json=as_json)
+        try:
+            with opened(env, source) as (storage, name):
+                list_command(storage, name, env, as_json=as_json)
+        except StoreMissingError as error:
+            # Before the first run that is how it is, and the daemon wants to know what there is.
+            if not as_json:
+                raise
+            list_nothing(source or StoreSettings.read(env).source, error)
 
 
 @app.command()
@@ -66,7 +74,7 @@ def show(
     source: OfSource = None,
 ) -> None:
     """Show one restore point: every artifact, its tables, its error."""
-    with told() as env, opened(env, source) as (storage, name):
+    with told(as_json=as_json) as env, opened(env, source) as (storage, name):
         from backup.command_list import show_command
 
         show_command(storage, name, point, as_json=as_json)
@@ -125,7 +133,7 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Remove the restore points that retention lets go, and what dead runs left."""
-    with told() as env, opened(env, None) as (storage, name):
+    with told(as_json=as_json) as env, opened(env, None) as (storage, name):
         from backup.command_list import prune_command
 
         prune_command(storage, name, read(env, RetentionSettings.read), env, dry_run=dry_run, as_json=as_json)
@@ -144,20 +152,23 @@ def keygen() -> None:
 
 
 @contextlib.contextmanager
-def told() -> Iterator[Env]:
-    """What the environment says; logs set up; every error ends the program with its line and its exit code."""
+def told(*, as_json: bool = False) -> Iterator[Env]:
+    """What the environment says; logs set up; every error ends the program with its line and its exit code.
+
+    With `as_json` what is wrong goes to standard output as well, as a document of its own.
+    """
     env = Env(os.environ)
     logs.configure(stream=sys.stderr)
     try:
         yield env
     except ConfigError as error:
-        fail([str(problem) for problem in error.problems], SettingsError.exit_code)
+        fail([str(problem) for problem in error.problems], SettingsError.exit_code, as_json=as_json)
     except BackupError as error:
         mask = logs.Mask()
         mask.add(env.secrets)
-        fail([mask.clean(str(error))], error.exit_code)
+        fail([mask.clean(str(error))], error.exit_code, as_json=as_json)
     except KeyboardInterrupt:
-        fail(["stopped"], StoppedError.exit_code)
+        fail(["stopped"], StoppedError.exit_code, as_json=as_json)
 
 
 def read(env: Env, section: Callable[[Env], T]) -> T:
@@ -177,7 +188,7 @@ def opened(env: Env, source: str | None) -> Iterator[Any]:
     from backup.storage.table import open_storage
 
     settings = read(env, StoreSettings.read)
-    storage = open_storage(settings)
+    storage = open_storage(settings, make=False)
     try:
         yield storage, source or settings.source
     finally:
@@ -209,8 +220,10 @@ def stop_signal(firm: "threading.Lock | None" = None) -> threading.Event:
     return stop
 
 
-def fail(lines: list[str], code: int) -> NoReturn:
+def fail(lines: list[str], code: int, *, as_json: bool = False) -> NoReturn:
     """Says what is wrong, a line each, and ends with `code`."""
+    if as_json:
+        typer.echo(json.dumps({"errors": lines, "exit_code": code}))
     for line in lines:
         typer.echo(f"watchkeeper-backup: {line}", err=True)
     raise typer.Exit(code)

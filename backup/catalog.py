@@ -46,8 +46,13 @@ class Catalog:
 
     def points(self) -> list[Point]:
         """Every point that has a manifest and is not being deleted, the newest first, the unreadable ones named."""
-        found = [self._point(name) for name in self.names()]
-        return [point for point in found if point is not None]
+        return list(self.each())
+
+    def each(self) -> Iterator[Point]:
+        """The same, each read when it is its turn."""
+        for name in self.names():
+            if (point := self._point(name)) is not None:
+                yield point
 
     def latest(self, label: str | None = None) -> Point | None:
         """The newest point with a whole artifact, of that label where one is given; None when there is none."""
@@ -62,10 +67,7 @@ class Catalog:
         if name == "latest":
             point = self.latest()
             if point is None:
-                raise ArchiveError(
-                    f"there is no restore point of {self.source} at {self.storage.address}",
-                    "check BACKUP_SOURCE, BACKUP_BUCKET and BACKUP_PREFIX, or take one: python -m backup run",
-                )
+                raise self.nothing("restore point")
             return point
         point = self._point(name) if is_point(name) else None
         if point is None:
@@ -75,6 +77,14 @@ class Catalog:
         if point.manifest is None:
             raise ArchiveError(f"restore point {name} cannot be used: {point.problem}", "take another one")
         return point
+
+    def nothing(self, what: str) -> ArchiveError:
+        """That there is no such thing in any point, and where to look instead."""
+        return ArchiveError(
+            f"there is no {what} of {self.source} at {self.storage.address}",
+            f"{elsewhere(self.storage, self.source)}check BACKUP_SOURCE, BACKUP_BUCKET and BACKUP_PREFIX, "
+            "and see what there is: python -m backup list; or take one: python -m backup run",
+        )
 
     def names(self) -> list[str]:
         """The names of all points, finished or not, the newest first."""
@@ -130,6 +140,12 @@ def read_times(read: Manifest) -> tuple[datetime, datetime]:
     if began.tzinfo is None or ended.tzinfo is None:
         raise ValueError("its times have no zone")
     return began, ended
+
+
+def elsewhere(storage: Storage, source: str) -> str:
+    """Whose points the store has, for people who look for those of `source` and find none; "" when nobody's."""
+    others = [name for name in sources(storage) if name != source]
+    return f"it has those of {', '.join(others)}: set BACKUP_SOURCE, or give --source; " if others else ""
 
 
 def sources(storage: Storage) -> Iterator[str]:

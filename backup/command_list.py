@@ -1,14 +1,15 @@
 """`python -m backup list`, `show` and `prune`: what is in the store, and what retention does with it."""
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 import typer
 
-from backup.catalog import Catalog, Point, read_times
+from backup.catalog import Catalog, Point, elsewhere, read_times
 from backup.errors import BackupError
 from backup.layout import begun_at
 from backup.lease import Lease
@@ -16,7 +17,7 @@ from backup.manifest import Artifact
 from backup.owner import Owner
 from backup.proof import LEVELS, seen_by_the_run
 from backup.proof import read as read_proofs
-from backup.retention import Plan
+from backup.retention import Plan, stand_still
 from backup.sources.table import clickhouse_ended
 from backup.storage.base import Storage
 from backup.sweep import plan, prune, sweep
@@ -25,11 +26,13 @@ from config.backup_sources import ClickhouseSettings
 from config.env import Env
 from config.logs import Mask
 
+WIDE = 160  # characters to a line where no terminal says how many it has
 
-def list_command(storage: Storage, source: str, rules: RetentionSettings, *, as_json: bool) -> None:
+
+def list_command(storage: Storage, source: str, env: Env, *, as_json: bool) -> None:
     """Writes every restore point of `source`, the newest first."""
     catalog = _catalog(storage, source)
-    points, verdicts, now = catalog.points(), plan(catalog, rules), storage.now()
+    points, verdicts, now = catalog.points(), _plan(catalog, env), storage.now()
     rows = [_row(point, catalog.proof(point.id), verdicts, now) for point in points]
     if as_json:
         unfinished = [{"id": name, "age_seconds": _age_of(begun_at(name), now)} for name in catalog.unfinished()]
@@ -37,27 +40,53 @@ def list_command(storage: Storage, source: str, rules: RetentionSettings, *, as_
         typer.echo(json.dumps(document, indent=1))
         return
     if not rows:
-        typer.echo(f"no restore point of {source} at {storage.address}; take one: python -m backup run")
-        return
+        typer.echo(
+            f"no restore point of {source} at {storage.address}; {elsewhere(storage, source)}"
+            "take one: python -m backup run"
+        )
+    else:
+        _table(rows, verdicts)
+    for name in catalog.unfinished():
+        since = age(_age_of(begun_at(name), now))
+        typer.echo(f"{name} is not finished: a run of {since} ago that goes on, or died; then the next one removes it")
+    if verdicts.standstill:
+        typer.echo(f"nothing will be removed: {verdicts.standstill}")
+
+
+def _table(rows: Sequence[Mapping[str, Any]], verdicts: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for name in ("id", "age", "stored", "holds", "proof", "retention"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("id", "age", "stored"))
+        table.add_column(name, overflow="fold", no_wrap=name in ("id", "age", "stored", "proof"))
     for row in rows:
-        holds = "\n".join([*map(short, row["whole"]), *(f"failed: {short(label)}" for label in row["failed"])])
+        kept = [one.reason for one in verdicts.of(row["id"]).artifacts if one.keep]
+        holds = [row["problem"], _grouped(row["whole"]), _grouped(row["failed"], "failed: ")]
         table.add_row(
             row["id"],
             age(row["age_seconds"]),
             size(row["stored_bytes"]),
-            row["problem"] or holds,
+            "\n".join(filter(None, holds)),
             row["proof"],
-            f"{'keeps' if row['keep'] else 'removes'} it: {row['reason']}",
+            f"keeps it: {kept[0] if kept else row['reason']}" if row["keep"] else f"removes it: {row['reason']}",
         )
-    Console().print(table, markup=False)
-    if verdicts.standstill:
-        typer.echo(f"nothing will be removed: {verdicts.standstill}")
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table, markup=False)
+
+
+def _grouped(labels: Sequence[str], before: str = "") -> str:
+    """Labels by engine, a line each: `postgres: langfuse, litellm, globals`."""
+    names: dict[str, list[str]] = {}
+    for label in labels:
+        engine, _, name = short(label).partition(" ")
+        names.setdefault(engine, []).append("all of it" if name == "*" else name)
+    return "\n".join(f"{before}{engine}: {', '.join(found)}" for engine, found in names.items())
+
+
+def list_nothing(source: str, why: BackupError) -> None:
+    """What `list --json` writes where there is no bucket or folder to look into."""
+    document = {"source": source, "standstill": "", "points": [], "unfinished": [], "missing": str(why)}
+    typer.echo(json.dumps(document, indent=1))
 
 
 def show_command(storage: Storage, source: str, name: str, *, as_json: bool) -> None:
@@ -149,6 +178,13 @@ def _ended(env: Env) -> Callable[[str], bool]:
     return (lambda _: False) if own.problems else clickhouse_ended(settings, mask)
 
 
+def _plan(catalog: Catalog, env: Env) -> Plan:
+    """What retention would do: nothing, where its settings cannot be used; that stops nobody from looking."""
+    own = Env(env.environ)
+    decided = plan(catalog, RetentionSettings.read(own))
+    return stand_still(decided, "; ".join(map(str, own.problems))) if own.problems else decided
+
+
 def _row(point: Point, proof: dict[str, object], verdicts: Plan, now: datetime) -> dict[str, Any]:
     artifacts = point.manifest.artifacts if point.manifest else ()
     verdict = verdicts.of(point.id)
@@ -194,10 +230,14 @@ def _show(artifact: Artifact) -> None:
     typer.echo(f"\n{artifact.label}: {artifact.status}{f': {artifact.error}' if artifact.error else ''}")
     if artifact.status != "whole":
         return
-    sealed = f", sealed to {len(artifact.recipients)} keys" if artifact.recipients else ""
+    how = f"{len(artifact.pieces)} pieces, {'read through' if artifact.readable else 'not read through'}"
+    if artifact.engine == "clickhouse":
+        how = f"{artifact.detail.get('files', 'its')} files, each found in the store; not sealed by us"
+    elif artifact.recipients:
+        how += f", sealed to {len(artifact.recipients)} keys"
     typer.echo(
         f"  server {artifact.server}, {artifact.tool}, {size(artifact.plain_bytes)} as {size(artifact.stored_bytes)} in"
-        f" {len(artifact.pieces)} pieces{sealed}, {'read through' if artifact.readable else 'not read through'}"
+        f" {how}"
     )
     if artifact.extensions:
         typer.echo("  extensions: " + ", ".join(f"{name} {version}" for name, version in artifact.extensions.items()))

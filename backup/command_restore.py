@@ -78,7 +78,7 @@ def restore_command(
     env.check()
     logs.mask(env.secrets)
     postgres, clients = _postgres(env, to_postgres) if order.only != "clickhouse" else (None, None)
-    with contextlib.closing(open_storage(store)) as storage, talking() as listener:
+    with contextlib.closing(open_storage(store, make=False)) as storage, talking() as listener:
         hands = Hands(
             catalog=Catalog(storage, source or store.source),
             environ=env.environ,

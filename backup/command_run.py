@@ -20,7 +20,7 @@ from config import logs
 from config.backup_settings import BackupSettings
 from config.backup_sources import ClickhouseSettings, PostgresSettings
 from config.backup_store import SealSettings, StoreSettings
-from config.env import Env
+from config.env import ConfigError, Env
 from config.logs import Mask
 
 log = structlog.get_logger()
@@ -32,7 +32,13 @@ NEEDED = ("BACKUP_ZSTD_LEVEL", "BACKUP_STALL_SECONDS")
 
 def run_command(env: Env, *, only: str | None, as_json: bool, stop: threading.Event) -> int:
     """Takes a restore point and gives the exit code. Raises BackupError and below, ConfigError."""
-    settings, unusable = read_settings(env)
+    try:
+        settings, unusable = read_settings(env)
+    except ConfigError as error:
+        with telling(as_json=as_json) as listener:
+            if isinstance(listener, Lines):
+                listener.write("finished", point="", exit_code=2, errors=[str(problem) for problem in error.problems])
+        raise
     mask = Mask()
     mask.add(env.secrets)
     logs.mask(env.secrets)

@@ -5,6 +5,7 @@ BackupError
 ├── LockedError          another run holds the lease (exit 3)
 ├── StoreError           the store refused or did not answer
 │   ├── StoreFullError   it has no room
+│   ├── StoreMissingError  there is no such bucket or folder
 │   └── StoreDeniedError the key may not do this
 ├── SourceError          the database could not be dumped or asked
 │   ├── DumpError        pg_dump or BACKUP failed
@@ -49,6 +50,10 @@ class StoreError(BackupError):
 
 class StoreFullError(StoreError):
     """The store has no room left."""
+
+
+class StoreMissingError(StoreError):
+    """There is no such bucket or folder."""
 
 
 class StoreDeniedError(StoreError):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from backup.catalog import Point
-from backup.errors import ArchiveError, BackupError, SettingsError, StoppedError, StoreError, TargetError
+from backup.errors import BackupError, SettingsError, StoppedError, StoreError, TargetError
 from backup.manifest import Engine
 from backup.part import Hands, Order, Part
 from backup.plan import duration, refusal_lines
@@ -78,11 +78,7 @@ def _parts(order: Order, hands: Hands) -> list[Part]:
         if part is not None:
             parts.append(part)
     if not any(found.databases for found in selections.values()):
-        raise ArchiveError(
-            f"no restore point of {hands.catalog.source} at {hands.catalog.storage.address} has a good "
-            f"{order.only or 'database'}",
-            "check BACKUP_SOURCE, BACKUP_BUCKET and BACKUP_PREFIX: python -m backup list",
-        )
+        raise hands.catalog.nothing(f"good dump of {order.only or 'any database'}")
     if not parts:
         raise SettingsError("no server is named to restore to", "set DATABASE_URL, or give --to-postgres")
     if order.tables and (len(parts) > 1 or parts[0].count != 1):

@@ -35,7 +35,7 @@ class Task:
 
 
 def verify(point: Point, task: Task) -> dict[str, Proof]:
-    """Looks at every whole artifact of `point`, and writes what it found, by label, to proof.json.
+    """Looks at every whole artifact of `point`, and writes what it found, by label, to proof.json where it may.
 
     Raises StoreError, StoppedError.
     """
@@ -44,7 +44,10 @@ def verify(point: Point, task: Task) -> dict[str, Proof]:
     for artifact in point.whole():
         proofs[artifact.label] = proof = _judge(point, artifact, sizes, task)
         task.listener.note(f"{point.id} {artifact.label}: {proof.error or proof.says}")
-    record(task.storage, point, proofs)
+    try:
+        record(task.storage, point, proofs)
+    except StoreError as error:
+        task.listener.note(f"what was found is not written beside the point: {error}")
     return proofs
 
 

@@ -15,6 +15,18 @@ _AROUND = (
     re.compile(r"^(?:Code: \d+\. )?DB::(?:\w+::)*\w*Exception: "),
 )
 _CODE = re.compile(r"Code: (\d+)")
+# What the HTTP client makes of a server that did not answer, in plain words; the first that fits.
+_UNANSWERED = (
+    (re.compile(r"Failed to resolve|Name or service not known|Temporary failure in name"), "its name is not known"),
+    (re.compile(r"Connection refused"), "nothing listens there"),
+    (re.compile(r"WRONG_VERSION_NUMBER"), "it speaks http and was asked in https"),
+    (re.compile(r"CERTIFICATE_VERIFY_FAILED: ([^(')]*)"), "its certificate is not trusted: {}"),
+    (re.compile(r"Read timed out"), "it takes the connection and answers nothing"),
+    (re.compile(r"timed out"), "it does not take the connection"),
+    (re.compile(r"No route to host|unreachable"), "no way leads there"),
+    (re.compile(r"RemoteDisconnected|Connection (?:reset|aborted)|BadStatusLine"), "it broke the connection"),
+    (re.compile(r"HTTP status (\d+)"), "what answers is no ClickHouse (HTTP {})"),
+)
 
 S3_ERROR = 499
 ACCESS_DENIED = 497
@@ -136,6 +148,11 @@ def explain(text: str, mask: Mask, code: int | None = None) -> Explained:
     found = _CODE.search(text)
     number = code or (int(found[1]) if found else 0)
     said = mask.clean(text)
+    if not number:
+        for pattern, words in _UNANSWERED:
+            if match := pattern.search(said):
+                said = words.format(*(part.strip() for part in match.groups()))
+                break
     for around in _AROUND:
         said = around.sub("", said)
     said = " ".join(said.split())

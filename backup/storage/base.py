@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+FIRST_RUN = "the first `python -m backup run` makes it"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:

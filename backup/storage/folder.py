@@ -87,7 +87,12 @@ class FolderStorage:
                 self._remove_empty(path.parent)
 
     def now(self) -> datetime:
-        """The file system's own time, as a file written now has it: two hosts on one network folder agree on it."""
+        """The file system's own time, as a file written now has it: two hosts on one network folder agree on it.
+
+        Where nothing can be written it is this machine's: whoever only reads needs no more.
+        """
+        if not os.access(self.folder, os.W_OK):
+            return datetime.now(UTC)
         with self._telling("write"):
             clock = self._temporaries() / secrets.token_hex(8)
             try:

@@ -17,8 +17,8 @@ import urllib3
 from minio.deleteobjects import DeleteError, DeleteObject
 from minio.error import S3Error
 
-from backup.errors import StoreError
-from backup.storage.base import Stored
+from backup.errors import StoreError, StoreMissingError
+from backup.storage.base import FIRST_RUN, Stored
 from backup.storage.s3_errors import RAISED, UNSUPPORTED, Refused, of_code
 from backup.storage.s3_requests import ATTEMPTS, FIRST_DELAY, TIMEOUT, Requests
 from config.backup_store import StoreSettings
@@ -63,13 +63,14 @@ class S3Storage:
         """Endpoint, bucket and prefix."""
         return f"{self._requests.url}/{self.bucket}/{self._prefix.rstrip('/')}"
 
-    def ensure_bucket(self) -> None:
-        """Finds the bucket there, by listing in it, or makes it. Raises StoreError and below."""
+    def ensure_bucket(self, *, make: bool) -> None:
+        """Finds the bucket there, by listing in it, or makes it if told to. Raises StoreError and below."""
         try:
             self._requests.retry("list", self._list_one)
-        except StoreError as error:
-            if "there is no bucket" not in error.what:
-                raise
+        except StoreMissingError as error:
+            if not make:
+                remedy = f"check MINIO_ENDPOINT and BACKUP_BUCKET; {FIRST_RUN}"
+                raise StoreMissingError(error.what, remedy) from None
             self._make_bucket()
 
     def put(self, key: str, data: bytes | memoryview) -> None:

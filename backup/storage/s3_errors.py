@@ -6,7 +6,7 @@ from xml.etree.ElementTree import ParseError
 import urllib3.exceptions as http
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
-from backup.errors import StoreDeniedError, StoreError, StoreFullError
+from backup.errors import StoreDeniedError, StoreError, StoreFullError, StoreMissingError
 
 # What the client library may raise: its own, urllib3's, the socket's, and a parser's on an answer that is no XML.
 RAISED = (MinioException, http.HTTPError, OSError, ParseError, ValueError)
@@ -37,7 +37,12 @@ ANSWERS = (
         what="it is full ({code})",
         remedy="free space there or raise its quota; `python -m backup prune` removes what need not be kept",
     ),
-    Answer(codes=("NoSuchBucket",), what="there is no bucket {bucket}", remedy="make it, or correct BACKUP_BUCKET"),
+    Answer(
+        codes=("NoSuchBucket",),
+        kind=StoreMissingError,
+        what="there is no bucket {bucket}",
+        remedy="make it, or correct BACKUP_BUCKET",
+    ),
     Answer(
         codes=("InvalidAccessKeyId",),
         kind=StoreDeniedError,

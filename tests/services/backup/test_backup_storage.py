@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from backup.errors import StoreMissingError
 from backup.storage.base import Storage
 from backup.storage.folder import FolderStorage
 from backup.storage.table import open_storage
@@ -156,8 +157,13 @@ def test_two_prefixes_do_not_meet(any_settings: StoreSettings) -> None:
         storage.close()
 
 
-def test_a_bucket_is_made(s3_settings: StoreSettings) -> None:
-    storage = open_storage(replace(s3_settings, bucket=f"new-{uuid4().hex[:8]}"))
+def test_a_bucket_is_made_by_whoever_writes(s3_settings: StoreSettings) -> None:
+    settings = replace(s3_settings, bucket=f"new-{uuid4().hex[:8]}")
+    for _ in range(2):
+        with pytest.raises(StoreMissingError, match=f"no bucket {settings.bucket}; check MINIO_ENDPOINT"):
+            open_storage(settings, make=False)
+    storage = open_storage(settings)
+    open_storage(settings, make=False).close()
     storage.put("s/x", b"1")
     assert storage.get("s/x") == b"1"
     storage.close()

@@ -19,7 +19,14 @@ import pytest
 import trustme
 import urllib3
 
-from backup.errors import BackupError, SettingsError, StoreDeniedError, StoreError, StoreFullError
+from backup.errors import (
+    BackupError,
+    SettingsError,
+    StoreDeniedError,
+    StoreError,
+    StoreFullError,
+    StoreMissingError,
+)
 from backup.storage.folder import TEMPORARIES, FolderStorage
 from backup.storage.s3 import S3Storage
 from backup.storage.table import open_storage
@@ -139,7 +146,7 @@ def test_half_an_answer_is_none(proxy: Any, proxied: StoreSettings, fault: Any) 
         (403, "SignatureDoesNotMatch", StoreDeniedError, "MINIO_SECRET_KEY"),
         (403, "RequestTimeTooSkewed", StoreError, "clock"),
         (400, "AuthorizationHeaderMalformed", StoreError, "MINIO_REGION"),
-        (404, "NoSuchBucket", StoreError, "BACKUP_BUCKET"),
+        (404, "NoSuchBucket", StoreMissingError, "BACKUP_BUCKET"),
         (418, "Teapot", StoreError, "Teapot"),
     ],
 )

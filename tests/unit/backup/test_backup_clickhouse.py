@@ -206,6 +206,31 @@ def test_each_trouble_is_told_with_its_remedy(said: str, scope: str, remedy: str
     assert not found.said.startswith("Code")
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "Max retries exceeded with url: /? (Caused by NameResolutionError(Failed to resolve 'ch' ([Errno -2]",
+            "its name is not known",
+        ),
+        ("(Caused by NewConnectionError('…: [Errno 111] Connection refused'))", "nothing listens there"),
+        (
+            "SSLError(1, '[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)')",
+            "it speaks http and was asked",
+        ),
+        ("certificate verify failed: CERTIFICATE_VERIFY_FAILED: self-signed (_ssl.c:1)", "not trusted"),
+        ("Read timed out. (read timeout=60)", "it takes the connection and answers nothing"),
+        ("ConnectTimeoutError(…, 'Connection to ch timed out. (connect timeout=10)')", "does not take the connection"),
+        ("('Connection aborted.', RemoteDisconnected('Remote end closed connection'))", "it broke the connection"),
+        ("HTTP driver received HTTP status 403, server response: <?xml version", "no ClickHouse (HTTP 403)"),
+    ],
+)
+def test_a_server_that_did_not_answer_is_told_in_plain_words(said: str, words: str) -> None:
+    explained = explain(said, Mask())
+    assert words in explained.said
+    assert "Caused by" not in explained.said
+
+
 def test_a_message_is_one_short_line_without_secret_stack_or_version() -> None:
     mask = Mask()
     mask.add([Secret(SECRET)])

@@ -211,6 +211,18 @@ def test_latest_is_judged_database_by_database(memory: Any) -> None:
     assert roles.point.id == OLD
 
 
+def test_what_the_newest_point_no_longer_knows_is_told(memory: Any) -> None:
+    """It may have been dropped by the accident that the restore is for."""
+    put(memory, OLD, artifact("a"), artifact("it's b"), artifact("a_before_20261121"))
+    put(memory, MIDDLE, artifact("*", "failed"))
+    put(memory, NEW, artifact("a"))
+    found = select(Catalog(memory, "s"), "latest", "postgres")
+    assert [one.artifact.name for one in found.databases] == ["a"]
+    (note,) = found.notes
+    assert f"in {OLD} before it: it's b; to bring that back" in note
+    assert f"restore {OLD} --only postgres --database 'it'\"'\"'s b'" in note
+
+
 def test_an_engine_that_failed_as_a_whole(memory: Any) -> None:
     put(memory, OLD, artifact("a"))
     put(memory, NEW, artifact("*", "failed"), artifact("ch", engine="clickhouse"))
@@ -218,6 +230,7 @@ def test_an_engine_that_failed_as_a_whole(memory: Any) -> None:
     found = select(Catalog(memory, "s"), "latest", "postgres")
     assert [(one.artifact.name, one.point.id) for one in found.databases] == [("a", OLD)]
     assert f"in {NEW} all of postgres failed" in found.notes[0]
+    assert f"{MIDDLE} cannot be used" in found.notes[1]
     assert newest_roles(Catalog(memory, "s"), found.databases[0].point) is None
 
 
@@ -237,6 +250,9 @@ class FakePart:
             raise self.error(f"{what} failed")
 
     def prepare(self) -> None: ...
+
+    def proofs(self) -> Iterator[Any]:
+        return iter(())
 
     def lines(self) -> Iterator[str]:
         return iter(())

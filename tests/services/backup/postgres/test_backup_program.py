@@ -60,12 +60,22 @@ def test_a_first_try_needs_a_database_url_alone(program: Any, database: str, tmp
     assert (code, out.startswith(f"keep {end['point']}")) == (0, True)
 
 
-def test_what_is_not_there(program: Any) -> None:
-    code, out, _ = program.run("list")
-    assert code == 0
-    assert "python -m backup run" in out
-    code, _, err = program.run("show", "latest")
-    assert code == 1
+def test_what_is_not_there(program: Any, tmp_path: Path) -> None:
+    """Who only looks makes nothing, and JSON stays JSON."""
+    code, _, err = program.run("list")
+    assert (code, "there is no folder" in err, "python -m backup run" in err) == (1, True, True)
+    code, out, _ = program.run("list", "--json")  # what the daemon asks before the first run
+    assert (code, json.loads(out)["points"]) == (0, [])
+    code, out, _ = program.run("show", "latest", "--json")
+    assert (code, json.loads(out)["exit_code"]) == (1, 1)
+    assert not (tmp_path / "backups").exists()
+    (tmp_path / "backups" / "watchkeeper" / "elsewhere" / "x").mkdir(parents=True)
+    (tmp_path / "backups" / "watchkeeper" / "elsewhere" / "x" / "y").touch()
+    code, out, _ = program.run("list", BACKUP_RETENTION_DAYS="seven")
+    assert (code, "it has those of elsewhere: set BACKUP_SOURCE" in out) == (0, True)
+    assert "nothing will be removed: BACKUP_RETENTION_DAYS" in out
+    code, out, err = program.run("show", "latest", "--json")
+    assert "there is no restore point" in json.loads(out)["errors"][0]
     assert "there is no restore point" in err
 
 
@@ -81,7 +91,8 @@ def test_what_is_not_there(program: Any) -> None:
     ],
 )
 def test_settings_that_cannot_be_used(program: Any, variables: dict[str, str], says: str, tmp_path: Path) -> None:
-    code, _, err = program.run("run", **variables)
+    code, out, err = program.run("run", **variables)
+    assert json.loads(out.splitlines()[-1])["exit_code"] == code
     assert code == 2
     assert says in err
     assert "canary" not in err
