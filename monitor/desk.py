@@ -25,7 +25,7 @@ from monitor import logbook
 from monitor.board import Board
 from monitor.dependencies import Graph
 from monitor.diagnose.base import Diagnosis
-from monitor.incidents import Blindness, Book, Happening, Incident
+from monitor.incidents import BLIND, Blindness, Book, Happening, Incident
 from monitor.judge import Flip, State, Track
 from monitor.known import Known
 from monitor.outages import acknowledge, step
@@ -76,7 +76,8 @@ class Desk:
         self._blind = blind
         self._book = book or Book()
         # Services that a provider may still hold an incident of, from before our state was lost.
-        self._forgotten = {service.name for service in services} if book is None else set()
+        self._forgotten = {BLIND, *(service.name for service in services)} if book is None else set()
+        self._remember_at = 0.0
         self._silences = {silence.id: silence for silence in silences}
         self._kept: Book | None = book
         self.turns = 0
@@ -111,7 +112,7 @@ class Desk:
         puts: tuple[Put, ...] = ()
         if book.cases or said:
             book, puts = route(book, said, self._graph, seen, self._ways(book), now, wall=wall)
-        puts = (*self._remember(book, wall), *puts)
+        puts = (*self._remember(book, now, wall), *puts)
         self._book = book
         for one in said:
             log.info("incident", says=one.text, incident=one.incident.id, what=one.what.value)
@@ -171,7 +172,7 @@ class Desk:
     async def silences(self) -> Sequence[Silence]:
         """The silences that hold or will."""
         now = self._wall()
-        self._silences = {id_: one for id_, one in self._silences.items() if one.until is None or one.until > now}
+        self._silences = {id_: one for id_, one in self._silences.items() if not one.over(now)}
         return sorted(self._silences.values(), key=lambda one: one.since)
 
     async def silence(self, silence: Silence) -> None:
@@ -202,15 +203,26 @@ class Desk:
             facts={name: self._recorder.facts.of(name) for name in names},
         )
 
-    def _remember(self, book: Book, wall: float) -> tuple[Put, ...]:
-        """After lost state: the resolves of whatever turns out to be up, each once, from the first full round on."""
-        if not self._forgotten or not self._known.round_over:
+    def _remember(self, book: Book, now: float, wall: float) -> tuple[Put, ...]:
+        """After lost state: the resolves of whatever turns out to be up, from the first full round on, one at a time.
+
+        One at a time, so that what breaks meanwhile does not wait behind hundreds of them, and so that none is on its
+        way for what has just broken.
+        """
+        self._forgotten -= set(book.cases)
+        if not self._forgotten or not self._known.round_over or now < self._remember_at:
             return ()
-        up = {name: self._known.seen[name] for name in self._forgotten if self._known.seen[name].state == State.UP}
-        self._forgotten -= {*up, *book.cases}
-        puts = amnesia(self._graph, up, self._ways(book), wall=wall) if up else ()
-        # One after the other, so that what breaks meanwhile does not wait behind hundreds of them.
-        return tuple(replace(put, due=wall + number * RESOLVES_APART) for number, put in enumerate(puts))
+        seen = self._known.seen
+        name = next((name for name in sorted(self._forgotten) if name == BLIND or seen[name].state == State.UP), None)
+        if name is None:
+            return ()
+        self._forgotten.discard(name)
+        self._remember_at = now + RESOLVES_APART
+        return tuple(
+            put
+            for put in amnesia(self._graph, {name: seen[name]} if name in seen else {}, self._ways(book), wall=wall)
+            if put.alert.service == name
+        )
 
     def _keep(self, book: Book, ended: Sequence[Incident], puts: Sequence[Put], now: float, wall: float) -> None:
         """Hands the recorder what has to be written. Whatever it is, it can be written twice."""

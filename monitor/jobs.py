@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
+from monitor.logbook import prune_incidents
 from monitor.rollup import prune, roll_up
 from monitor.schedule import Calendar
 from monitor.state import StateFile
@@ -32,4 +33,5 @@ class Jobs:
         """Deletes what is past its retention, in bounded steps, and gives the space back."""
         while await self._state.transact(lambda conn: prune(conn, self._wall())):
             pass
+        await self._state.transact(lambda conn: prune_incidents(conn, self._wall()))
         await self._state.tidy()

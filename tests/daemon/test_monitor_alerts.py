@@ -19,9 +19,9 @@ PACE = {
     "CONFIRM_INTERVAL": "0.3",
     "PROBE_TIMEOUT": "1.5",
     "START_PERIOD": "0",
-    "PAGE_AFTER": "1",
+    "PAGE_AFTER": "3",
 }
-TOLD_WITHIN, OVER_WITHIN, QUIET_FOR = 30.0, 45.0, 3.0
+TOLD_WITHIN, OVER_WITHIN, QUIET_FOR = 30.0, 45.0, 2.0
 
 ON_POSTGRES = {"LiteLLM", "Langfuse web", "Langfuse worker", "Open WebUI"}
 ON_REDIS = {"LiteLLM", "Langfuse web", "Langfuse worker"}
@@ -75,7 +75,9 @@ def told(provider: Provider) -> Mapping[str, Told]:
     """What each channel was told since the provider was cleared."""
     slack = [slack_text(message) for message in provider.memory.slack]
     hooks = list(provider.memory.hooks)
-    pages = provider.memory.events
+    # A daemon without state resolves, one by one, what its forerunner may have left open: that is about other services.
+    keys = {one["dedup_key"] for one in provider.memory.events if one["event_action"] == "trigger"}
+    pages = [one for one in provider.memory.events if one["dedup_key"] in keys]
     return {
         "slack": Told(
             [text for text in slack if text.startswith("🔴")],
@@ -118,7 +120,6 @@ def test_one_outage_is_one_alert_at_the_root_and_one_resolve(
     find(outage).begin(stack)
     try:
         wait(lambda: all(one.opened for one in told(provider).values()), TOLD_WITHIN)
-        time.sleep(QUIET_FOR)
     finally:
         find(outage).end(stack)
     wait(lambda: all(one.resolved for one in told(provider).values()) and all_up(watching), OVER_WITHIN)
@@ -128,6 +129,7 @@ def test_one_outage_is_one_alert_at_the_root_and_one_resolve(
         assert title in one.opened[0]
         assert {name for name in takes_down if name not in one.opened[0]} == set(), (channel, one)
         assert len(one.resolved) == 1, (channel, one)
+        assert not one.other, (channel, one)
     assert not provider.memory.incidents
     assert len(provider.memory.discord) == 2  # the alert, edited when it was over, and the line that says so
     assert sum(provider.memory.edits.values()) >= 1
