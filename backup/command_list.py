@@ -10,12 +10,12 @@ from typing import Any
 import typer
 
 from backup.catalog import Catalog, Point, elsewhere, read_times
+from backup.describe import age, described, short, size
 from backup.errors import BackupError
 from backup.layout import begun_at
 from backup.lease import Lease
-from backup.manifest import Artifact
 from backup.owner import Owner
-from backup.proof import LEVELS, seen_by_the_run
+from backup.proof import DAMAGED, LEVELS, seen_by_the_run
 from backup.proof import read as read_proofs
 from backup.retention import Plan, stand_still
 from backup.sources.table import clickhouse_ended
@@ -110,7 +110,7 @@ def show_command(storage: Storage, source: str, name: str, *, as_json: bool) -> 
         typer.echo(f"note: {note}")
     proofs = read_proofs(proof)
     for artifact in made.artifacts:
-        _show(artifact)
+        typer.echo("\n" + "\n".join(described(artifact)))
         if known := proofs.get(artifact.label):
             typer.echo(f"  proof: {known.error or f'{known.level}, {known.says}'} ({known.at})")
 
@@ -138,29 +138,6 @@ def prune_command(
         typer.echo(f"removed what the run of {point} left when it died")
     if decided.standstill:
         typer.echo(f"nothing is removed: {decided.standstill}")
-
-
-def short(label: str) -> str:
-    """An artifact's label without its kind: engine and name."""
-    engine, _, rest = label.partition("/")
-    return f"{engine} {rest.partition('/')[2]}"
-
-
-def age(seconds: float) -> str:
-    """A time that has passed, in the unit people would use."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def size(count: float) -> str:
-    """A number of bytes in the unit people would use."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
 
 
 def _catalog(storage: Storage, source: str) -> Catalog:
@@ -220,30 +197,9 @@ def _seconds_of(point: Point) -> float:
 
 def _level(point: Point, proof: dict[str, object]) -> str:
     """How far the point has been shown to be good: what proof.json says, else what the run itself has seen."""
+    if point.problem:
+        return DAMAGED
     if isinstance(level := proof.get("level"), str):
         return level
     levels = [seen_by_the_run(one) for one in point.whole() if one.kind == "database"]
     return min(levels, key=LEVELS.index, default="written")
-
-
-def _show(artifact: Artifact) -> None:
-    typer.echo(f"\n{artifact.label}: {artifact.status}{f': {artifact.error}' if artifact.error else ''}")
-    if artifact.status != "whole":
-        return
-    how = f"{len(artifact.pieces)} pieces, {'read through' if artifact.readable else 'not read through'}"
-    if artifact.engine == "clickhouse":
-        how = f"{artifact.detail.get('files', 'its')} files, each found in the store; not sealed by us"
-    elif artifact.recipients:
-        how += f", sealed to {len(artifact.recipients)} keys"
-    typer.echo(
-        f"  server {artifact.server}, {artifact.tool}, {size(artifact.plain_bytes)} as {size(artifact.stored_bytes)} in"
-        f" {how}"
-    )
-    if artifact.extensions:
-        typer.echo("  extensions: " + ", ".join(f"{name} {version}" for name, version in artifact.extensions.items()))
-    largest = sorted(artifact.tables, key=lambda table: -(table.bytes or 0))
-    for table in largest[:20]:
-        rows = "not counted" if table.rows is None else f"{'' if table.exact else 'about '}{table.rows} rows"
-        typer.echo(f"  {table.name}: {rows}, {size(table.bytes or 0)}")
-    if len(largest) > 20:
-        typer.echo(f"  and {len(largest) - 20} smaller tables")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from backup.command_list import age, size
+from backup.describe import age, size
 from backup.errors import BackupError, TargetError
 from backup.fingerprints import differing
 from backup.manifest import Manifest

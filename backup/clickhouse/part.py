@@ -10,7 +10,7 @@ from backup.clickhouse.native import Seen
 from backup.clickhouse.place import Place
 from backup.clickhouse.restore import Restored, Restorer, is_there, refuse_older, space
 from backup.clickhouse.swap import Exchange, Swapped, swap_all
-from backup.command_list import size
+from backup.describe import size
 from backup.errors import ArchiveError, BackupError, TargetError
 from backup.manifest import Artifact, Engine, rfc3339
 from backup.part import Hands, Order

@@ -115,7 +115,7 @@ def test_every_command_of_the_page(guide_stack: Stack, helpers: Any) -> None:
             assert "ALTER DATABASE" in said[-1]
     everything = "\n".join(said)
     assert point in said[0]
-    assert "sealed to 1 keys" in everything
+    assert "sealed to 1 key" in everything
     assert f'beside the live database, as "litellm_restored_{point[:8]}"' in everything
     assert '"default" is back as "default"' in everything
     # Taken back, the deletion is there again; the new server has all of it.
