@@ -281,7 +281,7 @@ class LitellmSignalParams:
     fail: float | None = None
     model: str = ""
     every: Pause = 900.0
-    daily_tokens: Annotated[int, Limits(1, 100_000_000)] = 5_000
+    daily_tokens: Annotated[float, Limits(1, 100_000_000)] = 5_000
 
 
 LangfuseSignal = Literal["propagation", "trace"]

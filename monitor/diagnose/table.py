@@ -90,6 +90,8 @@ def _needs_no_key(service: Service, check: Check) -> bool:
 _ADDRESS = re.compile(r"[A-Z0-9_]*(URL|URI|HOST|PORT|ENDPOINT)(__.*)?", re.IGNORECASE)
 # For these a key, a password or a name beside the address may be what is wrong.
 _NOT_THE_ADDRESS = frozenset({Cause.AUTH, Cause.NOT_FOUND, Cause.READONLY, Cause.PROBE_FAULT})
+# These ask one service about another one, which is the one that is told of.
+_ABOUT_ANOTHER = ("queue_signal", "key_signal")
 _PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting|bucket)\}")
 
 
@@ -142,7 +144,7 @@ class _Words:
 
 def _address(service: Service, check: Check | None) -> str:
     """The service's address, which is its first check's; for a check that looks elsewhere, where that is."""
-    if check is None or _target(check) == _target(service.checks[0]):
+    if check is None or check.kind in _ABOUT_ANOTHER or _target(check) == _target(service.checks[0]):
         return service.address
     return address_of(check.params)
 

@@ -57,7 +57,7 @@ async def completion(params: LitellmSignalParams, timeout: float, context: Probe
     if account.answer and loop.time() < max(account.next_at, account.resume_at):
         return account.answer
     if account.tokens + RESERVE > params.daily_tokens:
-        spent = not_available(f"today's {params.daily_tokens} tokens are spent; it goes on at midnight UTC")
+        spent = not_available(f"today's {params.daily_tokens:.0f} tokens are spent; it goes on at midnight UTC")
         return account.answer if account.answer and account.answer.verdict == Verdict.FAIL else spent
     began = loop.time()
     try:
