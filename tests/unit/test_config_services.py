@@ -12,7 +12,7 @@ from config.causes import Cause
 from config.checks import ClickhouseParams, GrpcParams, HttpParams, PostgresParams, RedisParams, S3Params, TlsParams
 from config.configuration import load
 from config.env import ConfigError
-from config.presets import presets
+from config.presets import Preset, presets
 from config.secret import Secret
 from config.services import Discovery, Service, discover
 from monitor.probes.table import SIGNALS
@@ -23,8 +23,11 @@ EVERYTHING = {
     "LITELLM_URL": "http://litellm.railway.internal:4000",
     "LITELLM_MASTER_KEY": "sk-" + CANARY,
     "LANGFUSE_URL": "http://langfuse-web.railway.internal:3000",
+    "LANGFUSE_PUBLIC_KEY": "pk-lf-" + CANARY,
+    "LANGFUSE_SECRET_KEY": "sk-lf-" + CANARY,
     "LANGFUSE_WORKER_URL": "http://langfuse-worker.railway.internal:3030",
     "OPEN_WEBUI_URL": "http://openwebui.railway.internal:8080",
+    "OPEN_WEBUI_API_KEY": "sk-" + CANARY,
     "R2R_URL": "http://r2r.railway.internal:7272",
     "QDRANT_URL": "http://qdrant.railway.internal:6333",
     "QDRANT_API_KEY": CANARY,
@@ -636,4 +639,12 @@ def test_every_place_in_a_presets_words_is_known() -> None:
         for words in (*preset.remedies.values(), *own, *(sign.get("says", "") for sign in signs)):
             plain = words.replace("${", "{")
             places = {field for _, field, _, _ in string.Formatter().parse(plain) if field is not None}
-            assert places <= {"setting", "port", *preset.companions}, f"{name}: {words}"
+            assert places <= {"setting", "port", *preset.companions, *around(preset)}, f"{name}: {words}"
+
+
+def around(preset: Preset) -> set[str]:
+    """What words may say of the services that this one depends on or looks at."""
+    kinds = {kind: presets()[kind] for kind in (*preset.depends_on, *preset.looks_at)}
+    return {
+        f"{kind.replace('-', '_')}_{name}" for kind, other in kinds.items() for name in ("setting", *other.companions)
+    }
