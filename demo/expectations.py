@@ -69,6 +69,11 @@ REAL: Mapping[str, Expected] = {
     "postgres/slots": Expected(
         not_up=down(Cause.CAPACITY, *TWO_DATABASES) | ON_POSTGRES, shows="every connection slot is taken"
     ),
+    "postgres/readonly": Expected(
+        not_up=down(Cause.READONLY, *TWO_DATABASES),
+        shows="default_transaction_read_only is on",
+        why="whoever asks SELECT 1 is answered",
+    ),
     "redis": Expected(
         not_up=down(Cause.REFUSED, "redis") | down(Cause.DEPENDENCY, "langfuse-worker"),
         shows="connection refused",
@@ -83,6 +88,17 @@ REAL: Mapping[str, Expected] = {
     ),
     "redis/full": Expected(
         not_up=down(Cause.CAPACITY, "redis"), shows="every write is refused", why="the worker only asks PING, and is up"
+    ),
+    "redis/policy": Expected(
+        not_up=degraded(Cause.MISCONFIGURED, "redis"),
+        shows="noeviction",
+        why="nothing is lost before its memory is full",
+    ),
+    "redis/unsaved": Expected(
+        not_up=down(Cause.READONLY, "redis") | down(Cause.DEPENDENCY, "langfuse-worker"), shows="cannot save to disk"
+    ),
+    "redis/replica": Expected(
+        not_up=down(Cause.READONLY, "redis"), shows="read-only replica", why="whoever asks PING is answered"
     ),
     "clickhouse": Expected(
         not_up=down(Cause.REFUSED, "clickhouse") | degraded(Cause.DEPENDENCY, "langfuse-web"),

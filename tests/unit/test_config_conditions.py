@@ -64,7 +64,7 @@ def test_what_is_of_the_whole_server_is_asked_once() -> None:
 
 
 @pytest.mark.parametrize(("word", "on"), [("off", False), ("on", True), ("", True)])
-def test_no_check_writes_that_may_not(word: str, on: bool) -> None:  # noqa: FBT001 -- a parameter of pytest's
+def test_no_check_writes_that_may_not(word: str, on: bool) -> None:
     writes = conditioned("redis", "writes")
     assert writes
     assert (writes <= names({**REDIS, "CANARY_WRITES": word}, "redis")) is on

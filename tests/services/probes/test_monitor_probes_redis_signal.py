@@ -217,7 +217,7 @@ def test_a_snapshot_that_cannot_be_written(run: Any, fresh_valkey: Any, binary: 
     well = {signal: once(run, one) for signal, one in asked.items()}
     with server.client() as client:
         client.config_set("save", "3600 1")
-        shutil.rmtree(server.folder)  # root may write where it may not: only a folder that is gone stops it
+        shutil.rmtree(server.data)  # root may write where it may not: only a folder that is gone stops it
         client.bgsave()
         for _ in range(200):
             if client.info("persistence")["rdb_last_bgsave_status"] == "err":
