@@ -7,7 +7,8 @@ from backup.errors import BackupError
 from backup.manifest import Engine, rfc3339
 from backup.part import Hands, Order
 from backup.plan import duration, postgres_lines
-from backup.postgres.restore import PostgresRestore, Restored, Wish
+from backup.postgres.fill import Restored
+from backup.postgres.restore import PostgresRestore, Wish
 from backup.proof import Proof
 from backup.selection import Selection
 from backup.swap import commands

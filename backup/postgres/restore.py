@@ -6,27 +6,23 @@ it. Live databases are touched by the exchange alone, which is one transaction (
 
 import contextlib
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backup.catalog import Catalog
-from backup.errors import BackupError, SettingsError, StoppedError, TargetError
-from backup.manifest import Artifact
+from backup.errors import BackupError, SettingsError, TargetError
 from backup.postgres import roles as role_making
-from backup.postgres.archive import major_of, read_text
+from backup.postgres.archive import read_text
 from backup.postgres.clients import Client, installed
-from backup.postgres.compare import Compared, compare
-from backup.postgres.database import Mark, Session
-from backup.postgres.leftovers import Leftover, dated, leftovers, mend
-from backup.postgres.load import Loaded, Loader, job_count
+from backup.postgres.database import Session
+from backup.postgres.fill import Filler, Restored
+from backup.postgres.leftovers import Leftover, dated, leftovers, mend, under_way
 from backup.postgres.login import Login
 from backup.postgres.prepare import Dump, Item, open_dump, place, refuse_rights
-from backup.postgres.properties import apply_properties
 from backup.postgres.roles import Roles
 from backup.postgres.target import Target
-from backup.progress import Listener, Progress
+from backup.progress import Listener
 from backup.selection import Chosen, newest_roles
 from backup.storage.base import Storage
 from backup.swap import Exchange, exchange, undo
@@ -46,20 +42,6 @@ class Wish:
     swap: bool = False
     all_roles: bool = False
     clients: Path | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class Restored:
-    """One database that came back: where it is, what was compared, how it was loaded (None: an earlier restore had),
-    seconds in all, and what the live one is called now ("" when there was none)."""
-
-    item: Item
-    database: str
-    compared: Compared
-    seconds: float
-    loaded: Loaded | None = None
-    kept: str = ""
-    notes: list[str] = field(default_factory=list)
 
 
 class PostgresRestore:
@@ -84,6 +66,7 @@ class PostgresRestore:
         self.missing_roles: frozenset[str] = frozenset()
         self.not_ours: list[str] = []
         self.left: list[Leftover] = []
+        self.others: list[str] = []
         self.empty: list[str] = []
         self.roles = Roles()
         self.target: Target | None = None
@@ -120,6 +103,7 @@ class PostgresRestore:
         self._read_roles(dumps)
         databases = self.target.databases()
         self.left = list(leftovers(self.target, databases))
+        self.others = list(under_way(self.target, databases))
         for dump in dumps:
             try:
                 self.items.append(place(dump, self.target, clients, databases, swap=self._wish.swap))
@@ -146,10 +130,10 @@ class PostgresRestore:
         target = self._there
         mend(target, self.left)
         self._make_roles()
-        done: list[Restored] = []
+        filler, done = self._filler, list[Restored]()
         try:
             for item in self.items:
-                done += [self._ready(item) or self._restore(item)]
+                done += [filler.ready(item) or filler.fill(item)]
         except BaseException:
             self.drop(done)
             raise
@@ -182,7 +166,7 @@ class PostgresRestore:
                 self._drop_empty(one)
         for one in moving:
             if one.item.way != "swap":
-                one.notes += self._properties(one.item, one.item.name)
+                one.notes += self._filler.properties(one.item, one.item.name)
 
     def leave(self, done: Sequence[Restored]) -> None:
         """Instead of `finish`: what was restored stays beside what is live, under a dated name. Raises TargetError."""
@@ -192,7 +176,7 @@ class PostgresRestore:
         """Instead of `finish`: what was restored goes, but for what an earlier restore had left."""
         for one in done:
             if one.loaded:
-                self._drop(one.database)
+                self._filler.drop(one.database)
 
     def undo(self, done: Sequence[Restored]) -> None:
         """Puts the names back as they were before `finish`; what was restored stays beside. Raises TargetError."""
@@ -200,7 +184,7 @@ class PostgresRestore:
         for one in done:
             if one.kept:
                 name = next(each.restored for each in self._exchanges if each.kept == one.kept)
-                self._there.mark(name, replace(self._mark(one.item, "restored"), pid=0, since=""))
+                self._there.mark(name, replace(self._filler.mark(one.item, "restored"), pid=0, since=""))
                 one.database, one.kept = name, ""
         self._exchanges = []
         self._keep_beside([one for one in done if one.item.way != "beside"])
@@ -220,6 +204,10 @@ class PostgresRestore:
         if self.target is None:
             raise AssertionError("prepare() comes first")
         return self.target
+
+    @property
+    def _filler(self) -> Filler:
+        return Filler(self._there, self._listener, self._stop, owners=not self.not_ours)
 
     def _wanted(self) -> list[Chosen]:
         """The dumps asked for. Raises SettingsError when one is not there."""
@@ -260,83 +248,6 @@ class PostgresRestore:
             again = self.roles.passwords and not self._wish.all_roles
             self._listener.note(role_making.how_to_log_in(missing, passwords=again))
 
-    def _ready(self, item: Item) -> Restored | None:
-        """What an earlier restore left, when it still holds what was dumped."""
-        if not item.ready:
-            return None
-        began = time.monotonic()
-        try:
-            with self._there.inside(item.ready) as connection:
-                compared = compare(connection, item.dump.chosen.artifact)
-        except TargetError as error:
-            self._listener.note(f'"{item.ready}", restored earlier, is not used: {error.what}')
-            return None
-        self._listener.note(f'"{item.ready}", restored earlier, still holds what was dumped and is used')
-        return Restored(item=item, database=item.ready, compared=compared, seconds=time.monotonic() - began)
-
-    def _restore(self, item: Item) -> Restored:
-        target, artifact, began = self._there, item.dump.chosen.artifact, time.monotonic()
-        self._check_stop()
-        try:
-            note = target.create(item.work, artifact.detail)
-            mark = self._mark(item, "restoring")
-            target.mark(item.work, mark)
-            loaded = self._load(item)
-            self._check_stop()
-            with target.inside(item.work) as connection:
-                self._tell(item, artifact.plain_bytes, "comparing")
-                compared = compare(connection, artifact, item.dump.tables, loaded.rows)
-                self._tell(item, artifact.plain_bytes, "analyzing")
-                connection.execute("ANALYZE")
-            self._check_stop()
-            state = "restored" if item.dump.tables is None else "some tables"
-            target.mark(item.work, replace(mark, state=state))
-        except BaseException:
-            self._drop(item.work)
-            raise
-        restored = Restored(
-            item=item, database=item.work, compared=compared, seconds=time.monotonic() - began, loaded=loaded
-        )
-        restored.notes += [note] if note else []
-        if item.way == "beside":
-            restored.notes += self._properties(item, item.work, comment=False)
-        return restored
-
-    def _load(self, item: Item) -> Loaded:
-        dump = item.dump
-        major = major_of(item.client.version)
-        options = ["--no-owner"] if self.not_ours else []
-        loader = Loader(dump.archive, self._there, item.work, reader_major=major, entries=dump.entries, options=options)
-        return loader.run(self._stop, lambda: self._tell(item, loader.plain_bytes, loader.at), job_count())
-
-    def _mark(self, item: Item, state: str) -> Mark:
-        artifact, target = item.dump.chosen.artifact, self._there
-        return Mark(
-            point=item.dump.chosen.point.id,
-            database=artifact.name,
-            sha256=artifact.sha256,
-            state=state,
-            pid=target.pid,
-            since=target.since,
-        )
-
-    def _properties(self, item: Item, name: str, *, comment: bool = True) -> list[str]:
-        """Gives a restored database what the dumped one had; the data are back whether that succeeds or not."""
-        try:
-            script = item.dump.archive.properties(item.dump.contents, threading.Event())
-            return apply_properties(self._there, script, item.dump.name, name, comment=comment)
-        except BackupError as error:
-            with contextlib.suppress(TargetError):
-                self._there.mark(name, None if comment else self._mark(item, "restored"))
-            return [f'"{name}" has not the owner, grants and settings that it had: {error.what}']
-
-    def _drop(self, name: str) -> None:
-        """Drops what is half-done; with the server gone, the next restore finds it by its mark."""
-        try:
-            self._there.drop(name)
-        except TargetError as error:
-            self._listener.note(f'"{name}" could not be dropped, the next restore will: {error.what}')
-
     def _drop_empty(self, one: Restored) -> None:
         """Drops the empty database that was exchanged, unless somebody filled it meanwhile."""
         if found := self._there.what_is_in(one.kept):
@@ -357,19 +268,3 @@ class PostgresRestore:
                 target.rename(one.database, name)
                 one.database = name
                 self._listener.note(f'the restored data are kept as "{name}"; --swap uses them without loading again')
-
-    def _check_stop(self) -> None:
-        if self._stop.is_set():
-            raise StoppedError("the restore was told to stop", "nothing half-done is left")
-
-    def _tell(self, item: Item, count: int, what: str) -> None:
-        artifact: Artifact = item.dump.chosen.artifact
-        self._listener.progress(
-            Progress(
-                engine="postgres",
-                name=artifact.name,
-                plain_bytes=count,
-                expected_bytes=artifact.plain_bytes,
-                table=what,
-            )
-        )
