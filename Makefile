@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help venv demo demo-litellm test lint format pages lock clean bench-backup
+.PHONY: help venv demo demo-litellm test test-kills lint format pages lock clean bench-backup
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo          the daemon against a real local stack (Ctrl-C ends it)'
 	@echo 'make test          the whole test suite, the comparison of generated pages with the code among it'
+	@echo 'make test-kills    kill -9 at 50 moments of a backup, ClickHouse with it (10 minutes); `make test` takes 4 of them'
 	@echo 'make lint          ruff, mypy, import floors'
 	@echo 'make format        what ruff can put right by itself'
 	@echo 'make pages         writes the generated pages of docs/reference anew'
@@ -46,6 +47,9 @@ demo: venv .venv-clickhouse/.installed
 
 test: venv .venv-clickhouse/.installed
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+test-kills: venv .venv-clickhouse/.installed
+	BACKUP_KILLS=50 $(BIN)/python -m pytest -s tests/services/backup/test_backup_kills.py $(ARGS)
 
 bench-backup: venv
 	$(BIN)/python -m benchmarks.backup $(ARGS)
