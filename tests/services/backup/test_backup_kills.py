@@ -1,7 +1,7 @@
 """kill -9 at random moments of a run: whatever dies, what is listed is whole, and the next run leaves nothing behind.
 
-The moments are spread over a run by time and drawn from BACKUP_KILLS_SEED. BACKUP_KILLS=50 (`make test-kills`) is the long
-ClickHouse in every run; `-s` shows its table. The short form takes one kill of each kind.
+The moments are spread over a run by time and drawn from BACKUP_KILLS_SEED. BACKUP_KILLS=50 (`make test-kills`) is the
+long form, with ClickHouse in every run; `-s` shows its table. The short form takes one kill of each kind.
 """
 
 import contextlib
