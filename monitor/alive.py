@@ -9,7 +9,7 @@ LONGEST_TURN = 5.0  # seconds between two turns that count at most: a daemon tha
 @dataclass(slots=True)
 class _Loop:
     within: float
-    progress: Callable[[], object] | None
+    progress: Callable[[], object]
     last: object
     at: float
 
@@ -27,22 +27,13 @@ class LoopSigns:
         self._awake = 0.0
         self._loops: dict[str, _Loop] = {}
 
-    def expect(self, name: str, *, within: float, progress: Callable[[], object] | None = None) -> None:
+    def expect(self, name: str, *, within: float, progress: Callable[[], object]) -> None:
         """Expects a sign of life of the loop `name` every `within` seconds, from now on.
 
-        A loop gives one by `beat(name)`, or by `progress()` being another value than at the turn before: a count of
-        rounds, the time of the newest result. It must be cheap and never raise.
+        That is `progress()` being another value than at the turn before: a count of rounds, the time of the newest
+        result. It must be cheap and never raise.
         """
-        self._loops[name] = _Loop(within, progress, progress() if progress else None, self._awake)
-
-    def forget(self, name: str) -> None:
-        """Expects nothing of it any more: it ended as it should."""
-        self._loops.pop(name, None)
-
-    def beat(self, name: str) -> None:
-        """The loop `name` advanced. One that nobody expects anything of is no mistake."""
-        if name in self._loops:
-            self._loops[name].at = self._awake
+        self._loops[name] = _Loop(within, progress, progress(), self._awake)
 
     def turn(self) -> None:
         """Lets time pass, and looks at everybody's progress."""
@@ -50,7 +41,7 @@ class LoopSigns:
         self._awake += min(max(0.0, now - self._turned), LONGEST_TURN)
         self._turned = now
         for loop in self._loops.values():
-            if loop.progress and (new := loop.progress()) != loop.last:
+            if (new := loop.progress()) != loop.last:
                 loop.last, loop.at = new, self._awake
 
     def stale(self) -> Mapping[str, float]:

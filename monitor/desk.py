@@ -28,10 +28,11 @@ from monitor.diagnose.base import Diagnosis
 from monitor.incidents import BLIND, Blindness, Book, Happening, Incident
 from monitor.judge import Flip, State, Track
 from monitor.known import Known
+from monitor.letters import severity_of
 from monitor.outages import acknowledge, step
 from monitor.probes.base import Outcome
 from monitor.recorder import Recorder
-from monitor.routing import Put, Ways, amnesia, route, severity_of
+from monitor.routing import Put, Ways, amnesia, route
 from monitor.silences import Silence
 from monitor.state import StateFile
 
@@ -133,22 +134,18 @@ class Desk:
 
         self._recorder.also(write)
 
-    def notice(
-        self, title: str, sentence: str, *, severity: Severity = Severity.INFO, remedy: str = "", besides: str = ""
-    ) -> None:
-        """Have something told in chat that is about the daemon itself, on every channel but `besides`."""
-        alert = self._notice(title, sentence, severity=severity, remedy=remedy, at=self._wall())
-        puts = [Put(channel=one.name, alert=alert, due=alert.at) for one in self._chats(besides)]
+    def notice(self, title: str, sentence: str) -> None:
+        """Have something told in chat that is about the daemon itself."""
+        alert = self._notice(title, sentence, severity=Severity.INFO, at=self._wall())
+        puts = [Put(channel=one.name, alert=alert, due=alert.at) for one in self._chats()]
         self._recorder.also(lambda conn: _put(conn, puts))
 
     def trouble(self, conn: sqlite3.Connection, trouble: Trouble) -> None:
         """Tell the other channels what one of them was not told. On the writer thread, in the caller's transaction."""
-        alert = self._notice(
-            f"Alerts to {trouble.channel}", trouble.sentence(), severity=Severity.ERROR, remedy="", at=trouble.at
-        )
+        alert = self._notice(f"Alerts to {trouble.channel}", trouble.sentence(), severity=Severity.ERROR, at=trouble.at)
         # The same trouble put twice, when the database fails under it, is one message.
         alert = replace(alert, incident=f"notice-{trouble.channel}-{trouble.matter}-{round(trouble.at * 1000)}")
-        _put(conn, [Put(channel=one.name, alert=alert, due=alert.at) for one in self._chats(trouble.channel)])
+        _put(conn, [Put(channel=one.name, alert=alert, due=alert.at) for one in self._chats(besides=trouble.channel)])
 
     async def incidents(self, *, since: float) -> Sequence[Incident]:
         """The open incidents, and those that ended at or after `since` (epoch seconds), the newest first."""
@@ -248,7 +245,7 @@ class Desk:
             changes=tuple(replace(change, text=masked(change.text)) for change in alert.changes),
         )
 
-    def _notice(self, title: str, sentence: str, *, severity: Severity, remedy: str, at: float) -> Alert:
+    def _notice(self, title: str, sentence: str, *, severity: Severity, at: float) -> Alert:
         name = f"notice-{secrets.token_hex(6)}"
         return Alert(
             kind=Kind.NOTICE,
@@ -262,11 +259,10 @@ class Desk:
             since=at,
             at=at,
             sentence=masked(sentence),
-            remedy=remedy,
             status_url=self._settings.public_url,
         )
 
-    def _chats(self, besides: str) -> list[Channel]:
+    def _chats(self, besides: str = "") -> list[Channel]:
         return [one for one in self._channels if one.name != besides and not one.pages]
 
     def _show(self, blind: Blindness | None) -> None:

@@ -2,14 +2,10 @@
 
 from collections.abc import Callable
 
-import structlog
-
 from monitor.logbook import prune_incidents
 from monitor.rollup import prune, roll_up
 from monitor.schedule import Calendar
 from monitor.state import StateFile
-
-log = structlog.get_logger()
 
 
 class Jobs:

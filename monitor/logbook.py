@@ -135,14 +135,6 @@ def load_incidents(conn: sqlite3.Connection, *, limit: int = 100, since: float =
     return [*sorted(_open(conn), key=lambda one: -one.opened_at), *past][:limit]
 
 
-def find_incident(conn: sqlite3.Connection, id_: str) -> Incident | None:
-    """The incident of that id, open or over."""
-    found = conn.execute("SELECT record FROM incidents_past WHERE id = ?", (id_,)).fetchone()
-    if found:
-        return _incident(found[0])
-    return next((one for one in _open(conn) if one.id == id_), None)
-
-
 def prune_incidents(conn: sqlite3.Connection, wall: float, *, most: int = KEPT_INCIDENTS) -> int:
     """Throw away resolved incidents that are KEPT_DAYS old or more than `most`, the oldest; gives how many."""
     old = conn.execute("DELETE FROM incidents_past WHERE resolved_at < ?", (millis(wall - KEPT_DAYS * DAY),)).rowcount

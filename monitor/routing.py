@@ -24,8 +24,6 @@ from monitor.letters import dedup_key, severity_of, title_of, write_alert
 from monitor.outages import AFTERMATH, STORM_WINDOW
 from monitor.silences import Silence
 
-__all__ = ["Addressee", "Put", "Silence", "Ways", "amnesia", "route", "severity_of"]
-
 REMIND_MOST = 86_400.0  # seconds between reminders, however long it lasts
 STORM = 2  # incidents that are told at once; what opens beside them is gathered
 GATHER = 10.0

@@ -5,27 +5,19 @@ The notices go the way of every alert, through the outbox, so that what is tried
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from alerts import outbox
 from alerts.alert import Alert, Kind, Severity
+from alerts.deliver import Transact
 from alerts.order import Fate
-
-T = TypeVar("T")
 
 PATIENCE = 600.0  # seconds a channel has: a provider that limits us, or is away for a moment, is not broken
 
 log = structlog.get_logger()
-
-
-class Transact(Protocol):
-    """Runs a function in one transaction of the state file; see monitor.state."""
-
-    def __call__(self, fn: Callable[[sqlite3.Connection], T], /) -> Coroutine[Any, Any, T]: ...
 
 
 class SelfTest:

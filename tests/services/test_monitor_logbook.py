@@ -17,7 +17,6 @@ from monitor.logbook import (
     KEPT_DAYS,
     add_past,
     end_silence,
-    find_incident,
     incident_record,
     load_book,
     load_incidents,
@@ -170,21 +169,12 @@ def test_incidents_are_listed_open_ones_first_then_the_newest(conn: sqlite3.Conn
     assert load_incidents(conn, since=WALL - 2000) == [INCIDENT, *over[:2]]
 
 
-def test_an_incident_is_found_open_or_over(conn: sqlite3.Connection) -> None:
-    keep(conn, BOOK)
-    over = replace(INCIDENT, id="over", resolved_at=WALL)
-    add_past(conn, over)
-    assert find_incident(conn, INCIDENT.id) == INCIDENT
-    assert find_incident(conn, "over") == over
-    assert find_incident(conn, "none") is None
-
-
 def test_what_a_newer_version_wrote_is_passed_over(conn: sqlite3.Connection) -> None:
     record = {**incident_record(INCIDENT), "mood": "bad", "cause": "gremlins"}
     record["timeline"] = [*record["timeline"], {"at": 1, "what": "sung", "text": "la"}]
     text = json.dumps(record)
     conn.execute("INSERT INTO incidents_past VALUES ('x', 'postgres', 0, 0, ?)", (text,))
-    assert find_incident(conn, "x") == replace(INCIDENT, cause=None)
+    assert load_incidents(conn) == [replace(INCIDENT, cause=None)]
     keep(conn, BOOK)
     ((case,),) = conn.execute("SELECT record FROM incidents_open")
     conn.execute("UPDATE incidents_open SET record = ?", (json.dumps({**json.loads(case), "tune": 4}),))
