@@ -51,6 +51,7 @@ def up(why: str) -> Expected:
 LATER = "issue 6"  # deeper looks, which ask more than whether a service answers as a healthy one
 ON_POSTGRES = down(Cause.DEPENDENCY, "litellm", "langfuse-web", "langfuse-worker")
 TWO_DATABASES = ("postgres", "postgres-langfuse")
+LITELLM_CONSUMERS = ("open-webui", "saas-api")  # whose own key for it is known to the watch
 CONSTANT = "R2R's and our own APIs' health pages are constant, so they stay up"
 TURNS_LATER = "LiteLLM believes its database for 15 s after a good answer"
 
@@ -117,9 +118,24 @@ REAL: Mapping[str, Expected] = {
     "minio/bucket": Expected(not_up=down(Cause.NOT_FOUND, "minio"), shows="BACKUP_BUCKET"),
     "minio/key": Expected(not_up=down(Cause.AUTH, "minio"), shows="MINIO_SECRET_KEY"),
     "litellm/key": Expected(
-        not_up=degraded(Cause.AUTH, "litellm"),
+        not_up=degraded(Cause.AUTH, "litellm", *LITELLM_CONSUMERS),
         shows="refuses the key in LITELLM_MASTER_KEY",
-        why="it is alive and ready, and refuses ours alone",
+        why="it is alive and ready, and refuses the key that we and its consumers hold",
+    ),
+    "langfuse-worker/jobs_wait": Expected(
+        not_up=degraded(Cause.LAGGING, "langfuse-worker"),
+        shows="the oldest job waits for 60 min",
+        why="that none is taken, and it is stuck, shows after four minutes",
+    ),
+    "langfuse-worker/jobs_overdue": Expected(
+        not_up=degraded(Cause.LAGGING, "langfuse-worker"), shows="the oldest job waits for 60 min"
+    ),
+    "langfuse-worker/queue_paused": Expected(not_up=degraded(Cause.STUCK, "langfuse-worker"), shows="is paused"),
+    "langfuse-worker/jobs_given_up": Expected(
+        not_up=degraded(Cause.DEPENDENCY, "langfuse-worker"), shows="Memory limit"
+    ),
+    "langfuse-worker/jobs_without_bucket": Expected(
+        not_up=degraded(Cause.NOT_FOUND, "langfuse-worker"), shows="LANGFUSE_S3_EVENT_UPLOAD_BUCKET"
     ),
 }
 
@@ -130,11 +146,21 @@ OWN: Mapping[str, Expected] = {
         not_up=down(Cause.DEPENDENCY, "litellm"), shows="started without reaching its database"
     ),
     "litellm/shutting_down": Expected(not_up=down(Cause.STOPPING, "litellm"), shows="shutting down"),
-    "litellm/key_changed": Expected(not_up=degraded(Cause.AUTH, "litellm"), shows="LITELLM_MASTER_KEY"),
+    "litellm/key_changed": Expected(
+        not_up=degraded(Cause.AUTH, "litellm", *LITELLM_CONSUMERS), shows="LITELLM_MASTER_KEY"
+    ),
     "litellm/salt_changed": Expected(not_up=degraded(Cause.BAD_ANSWER, "litellm"), shows="LITELLM_SALT_KEY"),
-    "litellm/provider_key_expired": up(f"seen by paid calls, or in LiteLLM's own stored results ({LATER})"),
-    "litellm/budget_exceeded": up(f"no outage of LiteLLM's; it refuses paid calls alone ({LATER})"),
-    "litellm/overloaded": up(f"it refuses completions alone, and those cost money ({LATER})"),
+    "litellm/stored_models_vanished": up("one look cannot know what was there before; the daemon tells it"),
+    "litellm/provider_key_expired": Expected(
+        not_up=degraded(Cause.AUTH, "litellm"), shows="A provider refuses the key that LiteLLM"
+    ),
+    "litellm/provider_quota_spent": Expected(not_up=degraded(Cause.CAPACITY, "litellm"), shows="out of money or quota"),
+    "litellm/provider_model_retired": Expected(
+        not_up=degraded(Cause.NOT_FOUND, "litellm"), shows="Providers retire models"
+    ),
+    "litellm/provider_gone": Expected(not_up=degraded(Cause.DEPENDENCY, "litellm"), shows="does not reach a provider"),
+    "litellm/budget_exceeded": up("no outage: LiteLLM does what it was told to, and our own completions rest"),
+    "litellm/overloaded": Expected(not_up=degraded(Cause.CAPACITY, "litellm"), shows="requests in flight"),
     "langfuse-web/db_down": Expected(not_up=down(Cause.DEPENDENCY, "langfuse-web"), shows="PostgreSQL"),
     "langfuse-web/clickhouse_down": Expected(not_up=degraded(Cause.DEPENDENCY, "langfuse-web"), shows="ClickHouse"),
     "langfuse-web/idle": up("a stack nobody uses just now is well"),
@@ -144,7 +170,17 @@ OWN: Mapping[str, Expected] = {
     "langfuse-web/health_failed": Expected(
         not_up=down(Cause.SERVER_ERROR, "langfuse-web"), shows="Langfuse's own health check failed"
     ),
-    "langfuse-web/bucket_missing": up(f"only a trace that is written shows it ({LATER}); a bucket we watch is told"),
+    "langfuse-web/bucket_missing": Expected(
+        not_up=degraded(Cause.DEPENDENCY, "langfuse-web"), shows="cannot put events into its bucket"
+    ),
+    "langfuse-web/keys_changed": Expected(
+        not_up=degraded(Cause.AUTH, "langfuse-web", "litellm"),
+        shows="LANGFUSE_SECRET_KEY",
+        why="LiteLLM holds the same pair, so its traces are refused as well",
+    ),
+    "langfuse-web/suspended": Expected(not_up=degraded(Cause.CAPACITY, "langfuse-web"), shows="suspended"),
+    "langfuse-web/traces_lost": up("a trace has ten minutes to arrive; the daemon tells it then"),
+    "langfuse-web/queries_fail": up("shows when the trace of an earlier look is read; the daemon tells it"),
     "langfuse-worker/db_down": Expected(not_up=down(Cause.DEPENDENCY, "langfuse-worker"), shows="PostgreSQL or Redis"),
     "langfuse-worker/redis_down": Expected(
         not_up=down(Cause.DEPENDENCY, "langfuse-worker"), shows="PostgreSQL or Redis"
@@ -158,11 +194,18 @@ OWN: Mapping[str, Expected] = {
     "langfuse-worker/propagation_stuck": Expected(
         not_up=degraded(Cause.CAPACITY, "langfuse-worker"), shows="has stopped passing events on"
     ),
+    "langfuse-worker/propagation_behind": up("only over time it can be told from a pause; the daemon tells it"),
     "open-webui/startup": Expected(not_up=down(Cause.STARTING, "open-webui"), shows="still starting"),
     "open-webui/db_down": Expected(not_up=down(Cause.DEPENDENCY, "open-webui"), shows="its database"),
     "open-webui/redis_down": Expected(not_up=down(Cause.DEPENDENCY, "open-webui"), shows="its Redis"),
     "open-webui/db_session_broken": up("a fault of the question: /ready asks a session of its own, and is right"),
-    "open-webui/stale_key": up(f"only a model list fetched with a key of Open WebUI's own shows it ({LATER})"),
+    "open-webui/stale_key": Expected(
+        not_up=degraded(Cause.MISCONFIGURED, "open-webui"), shows="ENABLE_PERSISTENT_CONFIG"
+    ),
+    "open-webui/api_keys_off": up("people work on; that our own key is refused is not available, and says why"),
+    "open-webui/api_key_deleted": Expected(
+        not_up=degraded(Cause.AUTH, "open-webui"), shows="refuses the key in OPEN_WEBUI_API_KEY"
+    ),
     "open-webui/no_frontend": up("an image without its page is an API on purpose"),
     "r2r/db_down": up(f"its health page is constant; PostgreSQL is looked at itself ({LATER})"),
     "qdrant/not_ready": Expected(not_up=down(Cause.STARTING, "qdrant"), shows="loading its shards"),

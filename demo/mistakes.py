@@ -77,6 +77,23 @@ def _elsewhere(variable: str, service: str, other: str, whose: str, cause: Cause
     return _mistake(variable, f"holds the address of {whose}", _at(variable, other), service, cause, shows)
 
 
+def _consumer(variable: str, service: str, says: str, key: str, shows: str) -> Mistake:
+    """A key that one service holds for another, and that the other one refuses."""
+    told = Expected(not_up=degraded(Cause.AUTH, service), shows=shows)
+    return Mistake(variable=variable, says=says, value=_is(key), expected=told)
+
+
+CONSUMERS = (
+    ("OPEN_WEBUI_OPENAI_API_KEY", "open-webui"),
+    ("SAAS_API_LITELLM_MASTER_KEY", "saas-api"),
+    ("R2R_OPENAI_API_KEY", "r2r"),
+)
+KEYS = (
+    ("holds another key", ANOTHER, "LITELLM_MASTER_KEY"),
+    ("holds a provider's key", "sk-ant-api03-another", "belongs to Anthropic"),
+    ("holds a key without sk-", "cm9vdDpub3Qtb3Vycw==", "does not begin with sk-"),
+)
+
 _WRONG, _NOT_FOUND, _AUTH, _TLS = Cause.WRONG_SERVICE, Cause.NOT_FOUND, Cause.AUTH, Cause.TLS
 
 MISTAKES: tuple[Mistake, ...] = (
@@ -96,6 +113,19 @@ MISTAKES: tuple[Mistake, ...] = (
         says="holds another key",
         value=_is(ANOTHER),
         expected=Expected(not_up=degraded(_AUTH, "litellm"), shows="the key in LITELLM_MASTER_KEY"),
+    ),
+    *(_consumer(variable, service, *case) for variable, service in CONSUMERS for case in KEYS),
+    _consumer("OPEN_WEBUI_QDRANT_API_KEY", "open-webui", "holds another key", ANOTHER, "QDRANT__SERVICE__API_KEY"),
+    _consumer("R2R_QDRANT_API_KEY", "r2r", "holds another key", ANOTHER, "QDRANT__SERVICE__API_KEY"),
+    _consumer("LITELLM_LANGFUSE_SECRET_KEY", "litellm", "holds another key", "sk-lf-other", "LANGFUSE_SECRET_KEY"),
+    _consumer("LITELLM_LANGFUSE_SECRET_KEY", "litellm", "holds LiteLLM's own", ANOTHER, "does not begin with sk-lf-"),
+    _consumer("OPEN_WEBUI_API_KEY", "open-webui", "holds another key", ANOTHER, "OPEN_WEBUI_API_KEY"),
+    _consumer("LANGFUSE_SECRET_KEY", "langfuse-web", "holds another key", "sk-lf-other", "LANGFUSE_SECRET_KEY"),
+    Mistake(
+        variable="LITELLM_SYNTHETIC_MODEL",
+        says="names a model that is not there",
+        value=_is("gone"),
+        expected=Expected(not_up=degraded(_NOT_FOUND, "litellm"), shows="LITELLM_SYNTHETIC_MODEL"),
     ),
     _elsewhere("LANGFUSE_URL", "langfuse-web", "LANGFUSE_WORKER_URL", "Langfuse's worker", _NOT_FOUND, "LANGFUSE_URL"),
     _elsewhere("LANGFUSE_WORKER_URL", "langfuse-worker", "LANGFUSE_URL", "Langfuse web", _WRONG, "web container"),

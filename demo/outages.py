@@ -9,6 +9,7 @@ from demo.contract import Contract
 from demo.contracts.table import KINDS, faults
 from demo.litellm import LiteLlm
 from demo.process import DemoError
+from demo.queues import NO_BUCKET, NO_MEMORY, Queues
 from demo.stack import Stack
 
 ANOTHER = "sk-demo-another-secret"
@@ -123,6 +124,26 @@ def _clickhouse_password(stack: Stack, password: str) -> None:
     stack.clickhouse.start()
 
 
+def _queues(stack: Stack, change: Callable[[Queues], None]) -> None:
+    with stack.valkey.client() as client:
+        change(Queues(client))
+
+
+def _queue_outage(name: str, says: str, change: Callable[[Queues], None]) -> Outage:
+    """One of the worker's queues in the real Redis; no worker is there to work them off."""
+    return Outage(
+        name=f"langfuse-worker/{name}",
+        says=says,
+        begin=partial(_queues, change=change),
+        end=partial(_queues, change=lambda queues: queues.clear()),
+    )
+
+
+def _paused(queues: Queues) -> None:
+    queues.add(3)
+    queues.pause()
+
+
 def _litellm_key(stack: Stack, key: str) -> None:
     if isinstance(stack.litellm, LiteLlm):
         stack.litellm.stop()
@@ -206,5 +227,26 @@ SPOILED = [
         says="LiteLLM runs with another master key: alive and ready, but ours is refused (the real one restarts, 8 s)",
         begin=lambda stack: _litellm_key(stack, ANOTHER),
         end=lambda stack: _litellm_key(stack, stack.variables["LITELLM_MASTER_KEY"]),
+    ),
+    _queue_outage(
+        "jobs_wait",
+        "jobs wait in Redis for an hour, and its health is green",
+        lambda queues: queues.add(40, age=3600),
+    ),
+    _queue_outage(
+        "jobs_overdue",
+        "jobs that were due an hour ago are still delayed: no worker looks, and its health is green",
+        lambda queues: queues.delay(40, overdue=3600),
+    ),
+    _queue_outage("queue_paused", "its queue is paused, and jobs wait in it", _paused),
+    _queue_outage(
+        "jobs_given_up",
+        "jobs are given up because ClickHouse has no memory",
+        lambda queues: queues.give_up(200, reason=NO_MEMORY),
+    ),
+    _queue_outage(
+        "jobs_without_bucket",
+        "jobs are given up because the bucket is gone",
+        lambda queues: queues.give_up(200, reason=NO_BUCKET),
     ),
 ]

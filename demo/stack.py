@@ -126,6 +126,12 @@ class Stack:
         variables: dict[str, str] = {}
         for part in self.parts.values():
             variables |= part.environ()
+        # What consumers hold, set beside what their providers want.
+        variables["OPEN_WEBUI_OPENAI_API_KEY"] = variables["LITELLM_MASTER_KEY"]
+        variables["SAAS_API_LITELLM_MASTER_KEY"] = variables["LITELLM_MASTER_KEY"]
+        variables["LITELLM_LANGFUSE_PUBLIC_KEY"] = variables["LANGFUSE_PUBLIC_KEY"]
+        variables["LITELLM_LANGFUSE_SECRET_KEY"] = variables["LANGFUSE_SECRET_KEY"]
+        variables["LITELLM_SYNTHETIC_MODEL"] = "demo-small"  # LiteLLM answers by itself here, so it costs nothing
         if isinstance(self.litellm, LiteLlm):
             variables["WATCH_FILE"] = str(self._watch_file())
         return variables

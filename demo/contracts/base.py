@@ -20,6 +20,7 @@ class World:
         self.seen: Counter[str] = Counter()  # "GET /health" -> times
         self.since_fault = 0  # requests read since the last change of fault
         self.counts: Counter[str] = Counter()  # what a service counts itself, such as paid calls
+        self.kept: dict[str, float] = {}  # what a service was given to keep, and when on the loop's clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

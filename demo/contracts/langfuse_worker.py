@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from demo.contracts.base import Answer, Fault, Handler, Request, Service, as_json, as_text, reached
@@ -12,7 +13,7 @@ STUCK_SINCE = "4.15.0"  # the flags came on 28 July 2026; the number stands for 
 
 @dataclass(frozen=True, kw_only=True)
 class LangfuseWorker(Service):
-    """One worker. ClickHouse and the bucket are not looked at."""
+    """One worker. ClickHouse and the bucket are not looked at. `write_mode` is Langfuse 4's; legacy passes none on."""
 
     VARIABLE: ClassVar[str] = "LANGFUSE_WORKER_URL"
     SERVER: ClassVar[str] = ""
@@ -26,7 +27,12 @@ class LangfuseWorker(Service):
         "redis_down": Fault("Redis is gone", {"redis": False}),
         "shutting_down": Fault("it received SIGTERM: /api/ready is 500", {"sigterm": True}),
         "queue_stuck": Fault("no job was taken for an hour: seen only by flag, in new versions", {"stuck_minutes": 75}),
-        "propagation_stuck": Fault("events are not passed on: seen only by flag", {"behind_minutes": 40}),
+        "propagation_stuck": Fault(
+            "events are not passed on: seen only by flag", {"behind_minutes": 40, "job_stands": True}
+        ),
+        "propagation_behind": Fault(
+            "its job runs and passes nothing on: seen only by its number, over time", {"behind_minutes": 40}
+        ),
     }
 
     version: str = "4.16.0"
@@ -35,6 +41,8 @@ class LangfuseWorker(Service):
     sigterm: bool = False
     stuck_minutes: int = 0
     behind_minutes: int = 0
+    job_stands: bool = False
+    write_mode: str = "dual"
 
     def routes(self) -> Mapping[str, Handler]:
         return {"/api/health": self._health, "/api/ready": self._health}
@@ -48,15 +56,39 @@ class LangfuseWorker(Service):
         needs = request.world.needs
         if not (self.db and self.redis and await needs.has_postgres() and await needs.has_redis()):
             return as_json({"status": "error"}, 500)
-        return self._stuck(request) or as_json({"status": "ok"})
-
-    def _stuck(self, request: Request) -> Answer | None:
         if not reached(self.version, STUCK_SINCE):
-            return None
-        if self.stuck_minutes and request.flag("failIfQueueConsumptionStuck"):
-            details = {"stuckQueues": ["ingestion-queue"], "stuckForMinutes": self.stuck_minutes}
-            return as_json({"status": "Queue consumption stuck", "details": details}, 503)
-        if self.behind_minutes and request.flag("failIfEventPropagationStuck"):
-            details = {"propagationDelaySeconds": self.behind_minutes * 60}
-            return as_json({"status": "Event propagation stuck", "details": details}, 503)
-        return None
+            return as_json({"status": "ok"})
+        details: dict[str, object] = {}
+        failures = []
+        if request.flag("failIfEventPropagationStuck"):
+            details["eventPropagation"] = self._propagation()
+            failures += ["Event propagation stuck"] if self.behind_minutes and self.job_stands else []
+        if request.flag("failIfQueueConsumptionStuck"):
+            details["queueConsumption"] = self._consumption()
+            failures += ["Queue consumption stuck"] if self.stuck_minutes else []
+        return as_json({"status": "; ".join(failures) or "ok", **details}, 503 if failures else 200)
+
+    def _propagation(self) -> dict[str, object]:
+        if self.write_mode == "legacy":
+            return {"enabled": False, "propagationDelaySeconds": None, "stuck": False}
+        cursor = datetime.now(UTC) - timedelta(minutes=self.behind_minutes or 4)
+        if self.behind_minutes:
+            cursor = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+        return {
+            "enabled": True,
+            "secondsSinceLastRun": self.behind_minutes * 60 if self.job_stands else 20,
+            "propagationDelaySeconds": (self.behind_minutes or 4) * 60,
+            "lastProcessedPartition": cursor.strftime("%Y-%m-%d %H:%M:%S"),
+            "thresholdSeconds": 900,
+            "stuck": bool(self.behind_minutes and self.job_stands),
+        }
+
+    def _consumption(self) -> dict[str, object]:
+        idle = self.stuck_minutes * 60 or 12
+        return {
+            "enabled": True,
+            "registeredWorkerCount": 31,
+            "secondsSinceLastActivity": idle,
+            "thresholdSeconds": 3600,
+            "stuck": bool(self.stuck_minutes),
+        }

@@ -1,8 +1,10 @@
 """LiteLLM's proxy. The readiness answer changed four times; `status` says healthy even at 503."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from demo.contracts.base import Answer, Fault, Handler, Request, Service, always, as_html, as_json, as_text, reached
@@ -14,6 +16,13 @@ WRONG_KEY = (
     "{digest}. Unable to find token in cache or `LiteLLM_VerificationTokenTable`"
 )
 PROVIDER_401 = "litellm.AuthenticationError: AuthenticationError: OpenAIException - Incorrect API key provided"
+PROVIDER_QUOTA = (
+    "litellm.RateLimitError: RateLimitError: OpenAIException - You exceeded your current quota, please check your plan "
+    "and billing details."
+)
+PROVIDER_404 = "litellm.NotFoundError: OpenAIException - The model `gpt-4-old` does not exist"
+PROVIDER_GONE = "litellm.APIConnectionError: OpenAIException - Connection error."
+TOKENS, DOLLARS = 30, "0.00015"  # what a completion here costs
 
 
 def _error(status: int, message: str, kind: str, param: str = "None") -> Answer:
@@ -22,7 +31,10 @@ def _error(status: int, message: str, kind: str, param: str = "None") -> Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class LiteLlm(Service):
-    """One proxy with a master key, some models and a database. `models` is empty when none could be decrypted."""
+    """One proxy with a master key, models of its file, `stored` ones of its database, and keys beside its master key.
+
+    `checked_at` is when its background checks last ran, now where it is None; `background` whether they do.
+    """
 
     VARIABLE: ClassVar[str] = "LITELLM_URL"
     # Only 1.80.8 and 1.84 are versions the facts name; the two between stand for the changes of April 2026.
@@ -44,8 +56,19 @@ class LiteLlm(Service):
         ),
         "shutting_down": Fault("it drains after SIGTERM", {"draining": True}),
         "key_changed": Fault("the master key is another one", {"master_key": "sk-another-master-key"}),
-        "salt_changed": Fault("the salt key is another one: stored models cannot be decrypted", {"models": ()}),
+        "salt_changed": Fault(
+            "the salt key is another one: every model was stored, and none can be decrypted",
+            {"models": (), "stored": ()},
+        ),
+        "stored_models_vanished": Fault(
+            "the models kept in the database cannot be decrypted, those of its file are there", {"stored": ()}
+        ),
         "provider_key_expired": Fault("the provider refuses its key", {"provider_error": PROVIDER_401}),
+        "provider_quota_spent": Fault(
+            "the account with the provider has no money left", {"provider_error": PROVIDER_QUOTA}
+        ),
+        "provider_model_retired": Fault("the provider has retired the model", {"provider_error": PROVIDER_404}),
+        "provider_gone": Fault("the provider cannot be reached", {"provider_error": PROVIDER_GONE}),
         "budget_exceeded": Fault("the budget is spent", {"budget_exceeded": True}),
         "overloaded": Fault("more requests are in flight than it allows", {"overloaded": True}),
     }
@@ -53,6 +76,10 @@ class LiteLlm(Service):
     version: str = "1.85.0"
     master_key: str = "sk-demo-master-key"
     models: tuple[str, ...] = ("demo-small", "demo-large")
+    stored: tuple[str, ...] = ("demo-stored",)
+    keys: tuple[str, ...] = ()
+    background: bool = True
+    checked_at: str | None = None
     db: str = "connected"
     allow_requests_on_db_unavailable: bool = False
     draining: bool = False
@@ -91,7 +118,7 @@ class LiteLlm(Service):
     def _with_key(self, handler: Handler) -> Handler:
         async def handle(request: Request) -> Answer:
             key = request.bearer() or request.headers.get("x-litellm-api-key")
-            if key == self.master_key:
+            if key == self.master_key or (key in self.keys and await self._db(request) == "connected"):
                 return await handler(request)
             if key is None:
                 return _error(401, NO_KEY, "auth_error")
@@ -134,8 +161,8 @@ class LiteLlm(Service):
 
     async def _health(self, request: Request) -> Answer:
         # One real call of every model: the path a monitor must never ask.
-        request.world.counts["paid_calls"] += max(1, len(self.models))
-        endpoints = [{"model": model} for model in self.models]
+        request.world.counts["paid_calls"] += max(1, len(self._names()))
+        endpoints = [{"model": model} for model in self._names()]
         broken = [{**endpoint, "error": self.provider_error} for endpoint in endpoints] if self.provider_error else []
         healthy = [] if self.provider_error else endpoints
         narrowed = "model" in request.query or "model_id" in request.query
@@ -154,6 +181,9 @@ class LiteLlm(Service):
         request.world.counts["mock_traces"] += 1
         return as_json({"status": "success", "message": f"Mock LLM request made - check {service}."})
 
+    def _names(self) -> tuple[str, ...]:
+        return (*self.models, *self.stored)
+
     def _results(self) -> list[dict[str, object]]:
         status, error = ("unhealthy", self.provider_error) if self.provider_error else ("healthy", None)
         good, bad = (0, 1) if self.provider_error else (1, 0)
@@ -166,20 +196,30 @@ class LiteLlm(Service):
                 "unhealthy_count": bad,
                 "error_message": error,
                 "response_time_ms": 412.0,
-                "checked_at": "2026-11-21T03:00:00Z",
+                "checked_at": self.checked_at or datetime.now(UTC).isoformat(),
             }
-            for model in self.models
+            for model in (self._names() if self.background else ())
         ]
 
-    async def _history(self, _: Request) -> Answer:
-        return as_json({"health_checks": self._results(), "total_records": len(self.models), "limit": 100, "offset": 0})
+    async def _without_db(self, request: Request) -> Answer | None:
+        db = await self._db(request)
+        if db == "connected":
+            return None
+        lost = "Failed to retrieve latest health checks: Can't reach database server"
+        return as_json({"detail": {"error": lost if db == "disconnected" else "Database not initialized"}}, 500)
 
-    async def _latest(self, _: Request) -> Answer:
+    async def _history(self, request: Request) -> Answer:
+        rows = self._results()
+        listed = {"health_checks": rows, "total_records": len(rows), "limit": 100, "offset": 0}
+        return await self._without_db(request) or as_json(listed)
+
+    async def _latest(self, request: Request) -> Answer:
         latest = {str(result["model_id"]): result for result in self._results()}
-        return as_json({"latest_health_checks": latest, "total_models": len(latest)})
+        listed = {"latest_health_checks": latest, "total_models": len(latest)}
+        return await self._without_db(request) or as_json(listed)
 
     async def _models(self, _: Request) -> Answer:
-        listed = [{"id": m, "object": "model", "created": 1677610602, "owned_by": "openai"} for m in self.models]
+        listed = [{"id": m, "object": "model", "created": 1677610602, "owned_by": "openai"} for m in self._names()]
         return as_json({"data": listed, "object": "list"})
 
     async def _completion(self, request: Request) -> Answer:
@@ -188,8 +228,22 @@ class LiteLlm(Service):
         if self.budget_exceeded:
             status = 429 if reached(self.version, "1.84.0") else 400
             return _error(status, "Budget has been exceeded! Current cost: 54.0, Max budget: 50.0", "budget_exceeded")
+        model = _asked_model(request)
+        if model not in self._names():
+            message = f"/chat/completions: Invalid model name passed in model={model}. Call `/v1/models` to view them."
+            return _error(400, message, "invalid_request_error")
         if self.provider_error:
-            return _error(401, self.provider_error, "None")
+            known = {PROVIDER_401: 401, PROVIDER_QUOTA: 429, PROVIDER_404: 404}
+            return _error(known.get(self.provider_error, 500), self.provider_error, "None")
         request.world.counts["paid_calls"] += 1
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello!"}}
-        return as_json({"id": "chatcmpl-demo", "object": "chat.completion", "choices": [choice]})
+        usage = {"prompt_tokens": TOKENS - 20, "completion_tokens": 20, "total_tokens": TOKENS}
+        body = {"id": "chatcmpl-demo", "object": "chat.completion", "model": model, "choices": [choice], "usage": usage}
+        return as_json(body, x_litellm_response_cost=DOLLARS)
+
+
+def _asked_model(request: Request) -> str:
+    try:
+        return str(json.loads(request.body)["model"])
+    except (ValueError, KeyError, TypeError):
+        return ""

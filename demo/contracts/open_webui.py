@@ -39,6 +39,8 @@ class OpenWebUi(Service):
         ),
         "redis_down": Fault("its Redis is gone", {"redis": False}),
         "stale_key": Fault("the key it stored for LiteLLM is old: it lists no models", {"provider_key_works": False}),
+        "api_keys_off": Fault("API keys are not enabled: it refuses ours, and people work on", {"api_keys": False}),
+        "api_key_deleted": Fault("the user of our API key is gone", {"api_key": "sk-another-open-webui"}),
         "no_frontend": Fault("the page was not built: unknown paths are 404", {"frontend": False}),
     }
 
@@ -50,6 +52,10 @@ class OpenWebUi(Service):
     redis: bool = True
     provider_key_works: bool = True
     frontend: bool = True
+    api_keys: bool = True
+
+    def environ(self, url: str) -> dict[str, str]:
+        return {self.VARIABLE: url, "OPEN_WEBUI_API_KEY": self.api_key}
 
     def routes(self) -> Mapping[str, Handler]:
         routes = {
@@ -80,7 +86,9 @@ class OpenWebUi(Service):
         return OK if good else as_text("Internal Server Error", 500)
 
     async def _models(self, request: Request) -> Answer:
+        if not self.api_keys:
+            return as_json({"detail": "Use of API key is not enabled in the environment."}, 403)
         if request.bearer() != self.api_key:
-            return as_json({"detail": "Not authenticated"}, 401)
+            return as_json({"detail": "Your session has expired or the token is invalid. Please sign in again."}, 401)
         names = await request.world.needs.models(["demo-small"]) if self.provider_key_works else []
         return as_json({"data": [{"id": name, "object": "model", "owned_by": "openai"} for name in names]})

@@ -106,6 +106,8 @@ def weigh(said: Said, model: str, seconds: float, account: Account) -> Answer:
         measures = account.spend(tokens, dollars)
         text = f"{model} answered in {seconds:.1f} s for {tokens} tokens; today {account.tokens} tokens"
         return Answer(verdict=Verdict.PASS, text=text, measures=measures)
+    if not isinstance(said.get("error"), dict):
+        return told_elsewhere(f"LiteLLM does not answer as it should (HTTP {said.status})")
     kind, message = str(said.get("error", "type") or ""), str(said.get("error", "message") or said.text)
     if is_budget(kind, message):
         return _resting("budget", f"paused for an hour: a budget that LiteLLM keeps is spent ({message[:120]})")

@@ -1,5 +1,6 @@
 """The contract servers answer as facts say the real ones do, version by version and fault by fault."""
 
+import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -23,6 +24,10 @@ WEB = "/api/public/health"
 WEB_DB = "/api/public/health?failIfDatabaseUnavailable=true"
 WEB_EVENTS = "/api/public/health?failIfNoRecentEvents=true"
 READINESS = "/health/readiness"
+INGESTION = "/api/public/ingestion"
+PAIR = {"authorization": "Basic " + base64.b64encode(b"pk-lf-demo:sk-lf-demo").decode()}
+TRACE = {"batch": [{"id": "e1", "type": "trace-create", "body": {"id": "t1"}}]}
+PROPAGATION = "/api/health?failIfEventPropagationStuck=true"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,7 @@ class Case:
     headers: dict[str, str] | None = None
     method: str = "GET"
     settings: dict[str, object] | None = None
+    body: object = None
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.kind, self.version, self.fault, self.method, self.path)))
@@ -49,6 +55,11 @@ def rows(*cases: dict[str, Any]) -> tuple[dict[str, Any], ...]:
 
 def litellm(path: str, status: int, says: object, **more: Any) -> Case:
     return Case(kind="litellm", path=path, status=status, says=says, **more)
+
+
+def complete(status: int, says: object, **more: Any) -> Case:
+    asked = {"headers": KEY, "method": "POST", "body": {"model": "demo-small"}}
+    return litellm("/v1/chat/completions", status, says, **(asked | more))
 
 
 LITELLM = [
@@ -82,17 +93,31 @@ LITELLM = [
     litellm("/v1/models", 200, {"data": [], "object": "list"}, headers=KEY, fault="salt_changed"),
     litellm("/health/latest", 200, '"status": "healthy"', headers=KEY),
     litellm("/health/latest", 200, "AuthenticationError", headers=KEY, fault="provider_key_expired"),
-    litellm("/health/history", 200, '"total_records": 2', headers=KEY),
+    litellm("/health/latest", 200, '"total_models": 0', headers=KEY, settings={"background": False}),
+    litellm("/health/latest", 500, "Database not initialized", headers=KEY, fault="db_not_connected"),
+    litellm("/v1/models", 200, '"id": "demo-stored"', headers=KEY),
+    litellm("/v1/models", 200, '"id": "demo-large"', headers=KEY, fault="stored_models_vanished"),
+    litellm(
+        "/v1/models", 200, "demo-small", headers={"authorization": "Bearer sk-own"}, settings={"keys": ("sk-own",)}
+    ),
+    litellm("/health/history", 200, '"total_records": 3', headers=KEY),
     litellm("/health/backlog", 200, {"in_flight_requests": 0}, headers=KEY),
     litellm("/health/services", 400, "Service must be specified", headers=KEY),
     litellm("/health/services?service=langfuse", 200, '"status": "success"', headers=KEY),
     litellm("/metrics", 307, ""),
     litellm("/metrics/", 200, "litellm_requests_metric_total", version="1.84.0"),
     litellm("/metrics/", 401, "auth_error", version="1.85.0"),
-    litellm("/v1/chat/completions", 200, "Hello!", headers=KEY, method="POST"),
-    litellm("/v1/chat/completions", 400, "budget_exceeded", headers=KEY, version="1.80.8", fault="budget_exceeded"),
-    litellm("/v1/chat/completions", 429, "budget_exceeded", headers=KEY, fault="budget_exceeded"),
-    litellm("/v1/chat/completions", 503, "overloaded_error", headers=KEY, fault="overloaded"),
+    complete(200, "Hello!"),
+    complete(200, '"total_tokens": 30'),
+    complete(400, "Invalid model name", body={"model": "unknown"}),
+    complete(400, "Invalid model name", body=None),
+    complete(400, "budget_exceeded", version="1.80.8", fault="budget_exceeded"),
+    complete(429, "budget_exceeded", fault="budget_exceeded"),
+    complete(503, "overloaded_error", fault="overloaded"),
+    complete(401, "litellm.AuthenticationError", fault="provider_key_expired"),
+    complete(429, "exceeded your current quota", fault="provider_quota_spent"),
+    complete(404, "does not exist", fault="provider_model_retired"),
+    complete(500, "Connection error", fault="provider_gone"),
     litellm("/nowhere", 404, {"detail": "Not Found"}),
 ]
 
@@ -113,16 +138,32 @@ WEB_CASES = [
         {"path": "/api/public/ready", "says": '"OK"'},
         {"path": "/api/public/ready", "status": 500, "says": SIGTERM_SAYS, "fault": "shutting_down"},
         {"path": "/api/public/ready", "status": 503, "says": "Readiness", "fault": "health_failed"},
-        {"path": "/api/public/ingestion", "status": 401, "method": "POST"},
-        {"path": "/api/public/ingestion", "status": 207, "method": "POST", "headers": {"authorization": "Basic eA=="}},
+        {"path": INGESTION, "status": 401, "method": "POST", "says": "No authorization header"},
+        {"path": INGESTION, "status": 401, "method": "POST", "headers": {"authorization": "Basic eA=="}},
+        {"path": INGESTION, "status": 405, "headers": PAIR},
+        *(
+            {"path": INGESTION, "method": "POST", "headers": PAIR, "body": TRACE, **case}
+            for case in rows(
+                {"status": 207, "says": '"errors": []'},
+                {"status": 500, "says": "Failed to upload events to blob storage", "fault": "bucket_missing"},
+                {"status": 401, "says": "Invalid credentials", "fault": "keys_changed"},
+                {"status": 403, "says": "Ingestion suspended", "fault": "suspended"},
+                {"status": 207, "says": "events_only", "settings": {"events_only": True}},
+            )
+        ),
+        {"path": "/api/public/traces/t1", "status": 404, "says": "LangfuseNotFoundError", "headers": PAIR},
+        {"path": "/api/public/traces/t1", "status": 401},
+        {"path": "/api/public/traces/t1", "status": 500, "headers": PAIR, "fault": "queries_fail"},
         {
-            "path": "/api/public/ingestion",
-            "status": 500,
-            "says": "Failed to upload events to blob storage",
-            "method": "POST",
-            "headers": {"authorization": "Basic eA=="},
-            "fault": "bucket_missing",
+            "path": "/api/public/traces/t1",
+            "status": 404,
+            "says": "events_only",
+            "headers": PAIR,
+            "settings": {"events_only": True},
         },
+        {"path": "/api/public/v2/observations?traceId=t1", "says": {"data": [], "meta": {}}, "headers": PAIR},
+        {"path": "/api/public/v2/observations", "status": 404, "headers": PAIR, "version": "3.120.0"},
+        {"path": "/api/public/projects", "says": '"id": "demo"', "headers": PAIR},
         {"path": "/api/admin/bullmq", "status": 401},
         {"path": "/api/admin/bullmq", "says": "ingestion-queue", "headers": {"authorization": "Bearer demo-admin-key"}},
         {"path": "/", "says": HTML},
@@ -139,15 +180,14 @@ WORKER_CASES = [
         {"path": WORKER, "says": {"status": "ok"}, "fault": "shutting_down"},
         {"path": "/api/ready", "status": 500, "says": {"status": SIGTERM_SAYS}, "fault": "shutting_down"},
         {"path": WORKER, "says": {"status": "ok"}, "fault": "queue_stuck"},
-        {"path": STUCK, "says": {"status": "ok"}},
+        {"path": STUCK, "says": '{"status": "ok", "queueConsumption": {"enabled": true'},
+        {"path": STUCK, "says": {"status": "ok"}, "version": "4.14.0"},
         {"path": STUCK, "status": 503, "says": "Queue consumption stuck", "fault": "queue_stuck"},
         {"path": STUCK, "says": {"status": "ok"}, "fault": "queue_stuck", "version": "4.14.0"},
-        {
-            "path": "/api/health?failIfEventPropagationStuck=true",
-            "status": 503,
-            "says": '"propagationDelaySeconds": 2400',
-            "fault": "propagation_stuck",
-        },
+        {"path": PROPAGATION, "says": '"propagationDelaySeconds": 240'},
+        {"path": PROPAGATION, "says": '"enabled": false', "settings": {"write_mode": "legacy"}},
+        {"path": PROPAGATION, "status": 503, "says": "Event propagation stuck", "fault": "propagation_stuck"},
+        {"path": PROPAGATION, "says": '"propagationDelaySeconds": 2400', "fault": "propagation_behind"},
         {"path": "/health", "status": 404},
     )
 ]
@@ -172,6 +212,8 @@ WEBUI_CASES = [
         {"path": "/api/models", "status": 401},
         {"path": "/api/models", "says": "demo-small", "headers": OWUI_KEY},
         {"path": "/api/models", "says": {"data": []}, "headers": OWUI_KEY, "fault": "stale_key"},
+        {"path": "/api/models", "status": 403, "says": "not enabled", "headers": OWUI_KEY, "fault": "api_keys_off"},
+        {"path": "/api/models", "status": 401, "headers": OWUI_KEY, "fault": "api_key_deleted"},
     )
 ]
 
@@ -246,7 +288,7 @@ def test_answers_as_the_real_service_of_that_version(
     case: Case, contract: ContractFactory, client: httpx.Client
 ) -> None:
     server = contract(case.kind, version=case.version, fault=case.fault, **(case.settings or {}))
-    answer = client.request(case.method, server.url + case.path, headers=case.headers)
+    answer = client.request(case.method, server.url + case.path, headers=case.headers, json=case.body)
     assert answer.status_code == case.status
     if isinstance(case.says, str):
         assert case.says in answer.text
@@ -301,8 +343,24 @@ def test_litellm_counts_the_calls_that_cost_money(contract: ContractFactory, cli
     client.get(f"{server.url}/health")  # without a key nothing is called
     assert server.counts == {"mock_traces": 1}
     client.get(f"{server.url}/health", headers=KEY)
-    assert server.counts["paid_calls"] == 2  # one for each model
+    assert server.counts["paid_calls"] == 3  # one for each model
     assert server.seen["GET /health"] == 2
+
+
+def test_langfuse_shows_a_trace_once_it_has_arrived(contract: ContractFactory, client: httpx.Client) -> None:
+    server = contract("langfuse-web")
+    assert client.post(server.url + INGESTION, headers=PAIR, json=TRACE).status_code == 207
+    assert client.get(f"{server.url}/api/public/traces/t1", headers=PAIR).json()["id"] == "t1"
+    server.break_with("traces_lost")
+    assert client.get(f"{server.url}/api/public/traces/t1", headers=PAIR).status_code == 404
+
+
+def test_langfuse_in_its_newest_mode_takes_spans(contract: ContractFactory, client: httpx.Client) -> None:
+    server = contract("langfuse-web", events_only=True)
+    body = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "t2"}]}]}]}
+    assert client.post(f"{server.url}/api/public/otel/v1/traces", headers=PAIR, json=body).status_code == 200
+    found = client.get(f"{server.url}/api/public/v2/observations?traceId=t2", headers=PAIR)
+    assert found.json()["data"][0]["traceId"] == "t2"
 
 
 @pytest.mark.parametrize("kind", KINDS)

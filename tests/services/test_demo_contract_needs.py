@@ -77,7 +77,7 @@ def test_stopping_the_real_redis_takes_the_worker_along(
 
 
 def test_open_webui_lists_what_litellm_lists(contract: ContractFactory) -> None:
-    proxy = contract("litellm", models=("one", "two"))
+    proxy = contract("litellm", models=("one",), stored=("two",))
     needs = Needs(litellm=proxy.url, litellm_key="sk-demo-master-key")
     server = contract("open-webui", needs=needs)
 
