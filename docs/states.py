@@ -29,6 +29,8 @@ kind in a row it takes from a settled state, and where they lead.
   *intermittent*; it is up again when at most {settled} of the last 10 failed.
 - Unknown (we could not look) neither advances nor clears a count. After as many in a row as a failure takes, the
   check is shown as unknown until an answer, or fails enough, settle how it is; nothing is claimed for the time between.
+- A signal that was not asked, because its server does not answer, changes nothing of what is known of it; that the
+  server does not answer is told by the service's own check. One that is *not available* (a right is lacking) passes.
 - A service is down if one of its checks is, else degraded if one is, else unknown if a check that could make it down
   was never confirmed or cannot be looked at, else up. A check of severity *degraded* makes a service degraded at worst.
 - A service never yet seen up may fail for START_PERIOD (120 s) before it counts as down; until then it is unknown with

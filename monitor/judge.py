@@ -12,7 +12,7 @@ from enum import StrEnum
 from config.causes import Cause
 from config.services import Check, Service
 from monitor.diagnose.base import Diagnosis
-from monitor.probes.base import Outcome, Verdict
+from monitor.probes.base import Outcome, Sight, Verdict
 
 RECENT_RUNS = 10
 INTERMITTENT_FAILURES = 4  # among the last ten runs: degraded, though never three in a row
@@ -129,8 +129,14 @@ def judge(
 def judge_check(
     track: CheckTrack, check: Check, outcome: Outcome, diagnosis: Diagnosis | None, now: float
 ) -> CheckTrack:
-    """Counts one outcome and moves the confirmed state when a count reaches its threshold."""
+    """Counts one outcome and moves the confirmed state when a count reaches its threshold.
+
+    A signal that was not asked, because its server does not answer, changes nothing of what is known of it: it neither
+    is well now, nor has it become worse.
+    """
     verdict = outcome.verdict
+    if outcome.evidence.sight == Sight.NOT_ASKED and track.confirmed != State.UNKNOWN:
+        return track
     if verdict == Verdict.UNKNOWN:
         unseen = track.unseen + 1
         blind = track.blind or unseen >= check.failure_threshold

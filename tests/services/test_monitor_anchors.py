@@ -292,6 +292,19 @@ def test_a_run_that_began_while_the_network_was_cut_proves_nothing_when_it_is_ba
     run(act)
 
 
+def test_a_signal_that_was_not_asked_is_no_sign_of_life() -> None:
+    async def act() -> None:
+        with silent() as anchor:
+            scene = Scene([anchor], POSTGRES, REDIS)
+            began = asyncio.get_running_loop().time()
+            seen = await scene.sees("redis", Evidence(sight=Sight.NOT_ASKED, text="not asked"), Verdict.PASS)
+            assert (seen.verdict, seen.evidence.sight) == (Verdict.PASS, Sight.NOT_ASKED)
+            ago = asyncio.get_running_loop().time() - began
+            assert (await scene.sees("postgres", VAIN, ago=ago)).evidence.sight == Sight.CUT_OFF
+
+    run(act)
+
+
 def test_without_anchors_nothing_is_asked_and_nothing_excused() -> None:
     async def act() -> None:
         scene = Scene([], POSTGRES, REDIS)

@@ -238,6 +238,40 @@ def test_a_service_is_unknown_until_every_check_that_could_make_it_down_was_seen
     assert flip.new == State.UP
 
 
+UNASKED = Outcome(verdict=Verdict.PASS, latency=0.01, evidence=Evidence(sight=Sight.NOT_ASKED, text="not asked"))
+
+
+def test_a_signal_that_was_never_asked_holds_nothing_up() -> None:
+    signal = Check(name="slots", kind="tcp", params=PARAMS)
+    one, track = service(DOWN, signal), Track(since=0.0, watched_since=0.0)
+    track, _ = judge(track, one, signal, UNASKED, None, 1.0)
+    track, flip = judge(track, one, DOWN, outcome("p"), None, 2.0)
+    assert flip is not None
+    assert flip.new == State.UP
+
+
+@given(row=rows, at=st.integers(0, 60))
+def test_a_signal_that_is_not_asked_stays_as_it_was(row: str, at: int) -> None:
+    whole, broken = play(f"p{row}", SOFT), CheckTrack()
+    for number, letter in enumerate(f"p{row}"):
+        broken = judge_check(broken, SOFT, outcome(letter), FOUND, float(number))
+        if number == at:
+            for _ in range(3):
+                broken = judge_check(broken, SOFT, UNASKED, None, float(number))
+    assert broken == whole
+
+
+def test_trouble_is_not_told_as_over_when_its_server_dies() -> None:
+    one, track = service(DOWN, SOFT), Track(since=0.0, watched_since=0.0)
+    told: list[State] = []
+    for letters in ("p", "p", "w", "w", "w", "f", "f", "f"):
+        outcomes = (outcome("p"), outcome(letters)) if letters != "f" else (outcome("f"), UNASKED)
+        for check, seen in zip((DOWN, SOFT), outcomes, strict=True):
+            track, flip = judge(track, one, check, seen, FOUND, 1.0)
+            told += [flip.new] if flip else []
+    assert told == [State.UP, State.DEGRADED, State.DOWN]
+
+
 def test_the_published_table_is_what_the_code_does() -> None:
     made = runpy.run_path(str(ROOT / "docs" / "states.py"))["page"]()
     assert (ROOT / "docs/reference/states.md").read_text(encoding="utf-8") == made, "run: python docs/states.py"

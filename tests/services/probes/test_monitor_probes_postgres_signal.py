@@ -3,7 +3,9 @@
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -626,3 +628,55 @@ def test_no_secret_in_what_is_told(run: Any, server: Postgres) -> None:
     with client(server, f"app {secret.reveal()[:30]}"):
         asked = params(server, "slots", password=secret)
         assert "canary" not in repr(once(run, asked))
+
+
+POOLER = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+
+
+@pytest.fixture
+def pooler(server: Postgres, keeper: Keeper, free_port: int) -> Iterator[int]:
+    """PgBouncer before the server, a server's session for each transaction; gives its port."""
+    folder = Path(tempfile.mkdtemp(prefix="pooler-"))
+    (folder / "users").write_text(f'"{server.user}" "{server.password}"\n')
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\nlitellm = host=127.0.0.1 port={server.port} dbname=litellm\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {free_port}\nunix_socket_dir =\n"
+        f"auth_type = plain\nauth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 2\n"
+    )
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, 65_534, 65_534)
+    process = subprocess.Popen(
+        [POOLER, str(folder / "pgbouncer.ini")], user=65_534, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        until(lambda: opens(free_port))
+        yield free_port
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(folder)
+
+
+def opens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(not Path(POOLER).exists() or os.geteuid() != 0, reason="needs PgBouncer, and root to start it")
+def test_through_a_pooler_all_is_told_but_its_certificate(run: Any, server: Postgres, pooler: int) -> None:
+    async def act(scene: Any) -> dict[str, Outcome]:
+        for _ in range(3):  # sessions of the server's go from hand to hand meanwhile
+            scene.context._answers._flights.clear()
+            asked = [params(server, signal, port=pooler, warn=1e12) for signal in SIGNALS]
+            outcomes = await asyncio.gather(*(scene.ask("postgres_signal", one) for one in asked))
+        certificate = TlsParams(host="127.0.0.1", port=pooler, starttls="postgres", verify=False, optional=True)
+        seen = dict(zip(SIGNALS, outcomes, strict=True))
+        seen["certificate"] = await scene.ask("tls", certificate)
+        await scene.context.aclose()
+        return seen
+
+    seen = run(act)
+    assert {name for name, outcome in seen.items() if not outcome.available} == {"certificate"}
+    assert {outcome.verdict for outcome in seen.values()} == {Verdict.PASS}
+    with psycopg.connect(f"postgresql://{server.user}:{server.password}@127.0.0.1:{pooler}/litellm") as client:
+        assert client.execute("SHOW statement_timeout").fetchone() == ("0",)
