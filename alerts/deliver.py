@@ -46,6 +46,11 @@ def new_client() -> httpx.AsyncClient:
     )
 
 
+def no_client(error: Exception) -> str:
+    """What it means that no client can be made. The error's own text may hold a proxy's password, so it is not told."""
+    return f"no request can be made with HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE as they are ({type(error).__name__})"
+
+
 class Delivery:
     """Tells the channels what the outbox holds for them, until cancelled.
 
@@ -119,10 +124,8 @@ class Delivery:
         if self._client is None:
             try:
                 self._client = self._new_client()
-            except Exception as error:
-                # Proxy and certificate variables may hold any nonsense; that must not cost a message.
-                text = f"no request can be made with HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE as they are: {error}"
-                raise DeliveryError(Reason.UNREACHABLE, text) from error
+            except Exception as error:  # noqa: BLE001 - proxy and certificate variables may hold any nonsense
+                raise DeliveryError(Reason.UNREACHABLE, no_client(error)) from None
         return self._client
 
     async def _count(self) -> None:

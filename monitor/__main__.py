@@ -114,7 +114,7 @@ def config() -> None:
 
 @app.command()
 def incidents(
-    every: Annotated[bool, typer.Option("--all", help="Those that are over too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Those that are over too, up to 100 in all.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """List the outages that are open, as the daemon on this machine has them.

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from alerts.alert import Alert, Kind, Severity
 from alerts.channels.base import Channel, DeliveryError
-from alerts.deliver import new_client
+from alerts.deliver import new_client, no_client
 from config.logs import masked
 from monitor.terminal import print_parts
 
@@ -42,8 +42,7 @@ async def try_channels(channels: Sequence[Channel], alert: Alert, *, wait: float
     try:
         client = new_client()
     except Exception as error:  # noqa: BLE001 -- variables for proxies and certificates may hold any nonsense
-        text = f"no request can be made with HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE as they are: {masked(str(error))}"
-        return {channel.name: (False, text) for channel in channels}
+        return {channel.name: (False, no_client(error)) for channel in channels}
     async with client:
         said = await asyncio.gather(*(_try(channel, alert, client, wait) for channel in channels))
     return {channel.name: one for channel, one in zip(channels, said, strict=True)}

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import httpx
 import structlog
 
+from alerts.deliver import no_client
 from config.secret import Secret
 from monitor.probes.base import clean
 
@@ -115,8 +116,7 @@ class Heartbeat:
         try:
             client = self._new_client()
         except Exception as error:  # noqa: BLE001 -- proxy and certificate variables may hold any nonsense
-            says = f"no request can be made with HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE as they are: {error}"
-            log.warning("heartbeat_off", says=clean(says))
+            log.warning("heartbeat_off", says=no_client(error))
             return
         loop = asyncio.get_running_loop()
         async with client:

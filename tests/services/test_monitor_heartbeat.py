@@ -302,12 +302,14 @@ def test_an_endless_answer_is_not_read() -> None:
 
 def test_nothing_can_be_sent_with_nonsense_for_a_proxy_and_that_is_no_end_of_the_daemon() -> None:
     def broken() -> httpx.AsyncClient:
-        raise ValueError("Unknown scheme for proxy URL")
+        raise ValueError("Unknown scheme for proxy URL URL('%20http://anna:canary-of-a-proxy@127.0.0.1:9')")
 
     async def act() -> None:
         with capture_logs() as logs:
             await Heartbeat(Secret("http://127.0.0.1:9/x"), alive=Life(), client=broken).run()
         assert [entry["event"] for entry in logs] == ["heartbeat_off"]
+        assert "HTTPS_PROXY" in str(logs)
+        assert "canary" not in str(logs)
 
     run(act)
 
