@@ -88,9 +88,15 @@ class Backlog:
 def put(conn: sqlite3.Connection, channel: str, alert: Alert, *, due: float) -> None:
     """Have `alert` told on the channel of that name, at `due` at the earliest. The same again is no second message.
 
-    An incident has one dedup_key, one OPEN and one RESOLVE. A NOTICE is an incident of its own, with a name and a key
-    of its own.
+    An incident has one OPEN and one RESOLVE, and one dedup_key: the one it was first put with, or the end of what was
+    opened before INSTANCE was changed would close nothing. A NOTICE is an incident of its own, with a name and a key of
+    its own.
     """
+    first = conn.execute(
+        "SELECT dedup_key FROM outbox WHERE channel = ? AND incident = ? ORDER BY sequence LIMIT 1",
+        (channel, alert.incident),
+    ).fetchone()
+    alert = replace(alert, dedup_key=first[0]) if first else alert
     text, at = to_json(alert), round(alert.at * 1000)
     of_key = _rows(conn, "WHERE channel = ? AND dedup_key = ?", channel, alert.dedup_key)
     taken = {row.at: row.alert for row in of_key if (row.incident, row.kind) == (alert.incident, alert.kind)}
@@ -271,8 +277,8 @@ def _alert(step: Step) -> Alert | None:
 
 
 def _rows(conn: sqlite3.Connection, where: str, *values: str) -> list[Row]:
-    """The rows that the clause `where`, one of ours, picks out."""
-    return [_row(found) for found in conn.execute(f"{_READ} {where}", values)]
+    """The rows that the clause `where`, one of ours, picks out; without those that a newer version wrote."""
+    return [row for found in conn.execute(f"{_READ} {where}", values) if (row := _row(found))]
 
 
 def _rest(conn: sqlite3.Connection, channel: str) -> tuple[float, float, float | None]:
@@ -282,9 +288,13 @@ def _rest(conn: sqlite3.Connection, channel: str) -> tuple[float, float, float |
     return found or (0.0, 0.0, None)
 
 
-def _row(values: Sequence[object]) -> Row:
+def _row(values: Sequence[object]) -> Row | None:
+    """The row, None when its kind or fate is none that we know."""
     known = dict(zip(_COLUMNS, values, strict=True))
-    known["kind"], known["fate"] = Kind(str(known["kind"])), Fate(str(known["fate"]))
+    try:
+        known["kind"], known["fate"] = Kind(str(known["kind"])), Fate(str(known["fate"]))
+    except ValueError:
+        return None
     return Row(**known)  # type: ignore[arg-type]  # a STRICT table holds the types its columns have
 
 

@@ -125,9 +125,10 @@ class Worker:
         except DeliveryError:
             raise
         except (Exception, asyncio.CancelledError) as error:
-            # A fault of ours, most likely in how this one message is put into words: it must not cost the others.
+            # A fault of ours, of which nobody knows whether it lasts: it must cost neither the others nor this message.
             log.exception("channel_failed", **_about(message))
-            raise DeliveryError(Reason.REJECTED, f"our own fault: {type(error).__name__}", permanent=True) from error
+            text = f"our own fault: {type(error).__name__}"
+            raise DeliveryError(Reason.REJECTED, text, permanent=len(message.rows) > 1) from error
 
     async def _settle(self, message: Message, receipt: Receipt) -> None:
         now = self._office.wall()

@@ -159,9 +159,9 @@ class WatchLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.resolver = resolver or Resolver()
 
-    async def getaddrinfo(  # type: ignore[override]  # typeshed wants bytes hosts too; no caller of ours has them
+    async def getaddrinfo(  # type: ignore[override]  # typeshed wants bytes ports too; nobody has them
         self,
-        host: str | None,
+        host: str | bytes | None,
         port: int | str | None,
         *,
         family: int = 0,
@@ -170,6 +170,8 @@ class WatchLoop(asyncio.SelectorEventLoop):
         flags: int = 0,
     ) -> list[AddressInfo]:
         """As asyncio's; raises socket.gaierror, SilentResolver among them."""
+        if isinstance(host, bytes):
+            host = host.decode("ascii")  # anyio, beneath httpx, encodes every name: alerts and the heartbeat go by it
         number = 0 if port is None else int(port) if str(port).isdigit() else socket.getservbyname(str(port))
         literal = _literal(host, number, family, type, proto, flags)
         if literal or host is None:

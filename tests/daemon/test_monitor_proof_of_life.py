@@ -17,7 +17,7 @@ Until = Callable[..., Any]
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    with Provider() as one:
+    with Provider(host="localhost") as one:  # a name, as the real ones have
         yield one
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 
 from monitor.net import Resolver, SilentResolver, WatchLoop, spell
@@ -187,6 +188,27 @@ def test_asyncio_itself_looks_up_through_it(names: Names) -> None:
 
     on_loop(Resolver(names), act)
     assert names.asked == ["live.example"]
+
+
+def test_httpx_looks_up_through_it_for_alerts_and_heartbeat(names: Names) -> None:
+    """Beneath it anyio asks for the name in bytes."""
+
+    async def act() -> int:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"http://hooks.example:{port}/")
+        server.close()
+        return answer.status_code
+
+    assert on_loop(Resolver(names), act) == 204
+    assert names.asked == ["hooks.example"]
 
 
 def test_addresses_are_spelt_as_people_do() -> None:

@@ -511,17 +511,22 @@ def test_two_broken_channels_do_not_tell_of_each_other_for_ever(play: Play) -> N
     assert sorted(what for _, what in left.asked + right.asked) == ["notice n1", "notice n2", "open db", "open db"]
 
 
-def test_a_fault_of_ours_costs_one_message(play: Play) -> None:
-    chat = Fake(of={"db": break_down})
+@pytest.mark.parametrize("groups", [False, True])
+def test_a_fault_of_ours_costs_no_message(play: Play, groups: bool) -> None:
+    chat = Fake(of={"db": break_down, "db cache": break_down}, groups=groups)
 
     async def story(town: Town) -> None:
         town.put("open", "db")
         town.put("open", "cache")
         await asyncio.sleep(10)
+        assert chat.taken == ["open cache"]
+        assert town.rows("db") == ["open waiting"]
+        chat.of.clear()
+        await asyncio.sleep(60)
 
     town = play(story, chat)
-    assert chat.taken == ["open cache"]
-    assert town.rows("db") == ["open parked"]
+    assert chat.taken == ["open cache", "open db"]
+    assert town.rows("db") == ["open sent"]
 
 
 def test_a_proxy_variable_with_nonsense_costs_no_message(play: Play) -> None:

@@ -166,6 +166,22 @@ def test_a_resolve_without_any_open_is_sent(pager: Box) -> None:
     assert pager.send_all() == ["resolve db"]
 
 
+def test_an_outage_does_not_wait_for_a_resolve_that_is_held_back(pager: Box) -> None:
+    """A daemon that lost its state resolves what it sees up, one service after the other, for minutes."""
+    pager.put("resolve", "db#forgotten", hold=600)
+    pager.put("open", "db#1")
+    assert pager.send_all() == ["open db#1"]
+    assert pager.fates("db#forgotten") == ["resolve overtaken"]
+
+
+def test_an_incident_ends_under_the_key_it_was_opened_with(pager: Box) -> None:
+    pager.put("open", "db#1")
+    pager.send()
+    pager.put("update", "db#1", dedup_key="renamed/db")  # INSTANCE was changed meanwhile
+    pager.put("resolve", "db#1", dedup_key="renamed/db")
+    assert pager.take().alert.dedup_key == "test/db"
+
+
 def test_held_back_means_by_the_clock_it_was_put_by(pager: Box) -> None:
     pager.put("open", hold=60)
     pager.now -= 5  # a clock put right by a few seconds is no reason to wake anybody
@@ -343,6 +359,14 @@ def test_a_row_that_holds_no_alert_costs_itself_alone(crowd: Box) -> None:
     assert claim.message is not None
     assert claim.message.incidents == ("db", "store")
     assert crowd.fates("cache") == ["open parked"]
+
+
+def test_a_row_of_a_newer_version_costs_itself_alone(crowd: Box) -> None:
+    crowd.put("open", "db")
+    crowd.put("open", "cache")
+    crowd.conn.execute("UPDATE outbox SET kind = 'haiku' WHERE incident = 'db'")
+    crowd.put("resolve", "db")
+    assert crowd.send_all() == ["open cache", "resolve db"]
 
 
 def test_a_transaction_that_is_run_again_elsewhere_leaves_the_same(
