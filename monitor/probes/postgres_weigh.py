@@ -98,9 +98,10 @@ def replication(seen: Seen, params: PostgresSignalParams) -> Answer:
     if seen["standby"]:
         return _standby(seen, params)
     replicas: Sequence[Seen] = seen["replicas"] or ()
-    facts = {"replicas": str(len(replicas))} if replicas else {}
+    # A server that never had a replica need not tell that it has none.
+    facts = {"replicas": str(len(replicas))} if replicas or seen["slots"] else {}
     if not replicas:
-        return Answer(verdict=Verdict.PASS, text="no replica is connected")
+        return Answer(verdict=Verdict.PASS, text="no replica is connected", facts=facts)
     if any(one["state"] is None for one in replicas):
         return not_available(f"replication is hidden from our role; GRANT pg_monitor TO {quoted(params.user)}")
     slowest = max(replicas, key=lambda one: int(one["behind"] or 0))
