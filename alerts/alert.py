@@ -60,7 +60,8 @@ class Alert:
     "was degraded since 03:12", "the 3rd reminder". `failed_checks` counts the failed runs of its checks during the
     outage, `changes_of_state` how often a flapping service went down. `command` is what to type for more, `runbook`
     and `status_url` are addresses or empty. `members` are the alerts told together in one message; each is of a
-    different incident, and the outer alert then has only `kind`, `severity` (the worst), `at`, `instance`.
+    different incident, and the outer alert then has only `kind`, `severity` (the worst), `since`, `at`, `instance` and
+    `status_url`.
     """
 
     kind: Kind

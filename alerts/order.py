@@ -176,7 +176,7 @@ def together(steps: Sequence[Step], alone: Collection[str]) -> Sequence[Step]:
 
 
 def joined(alerts: Sequence[Alert]) -> Alert:
-    """One alert that tells all of `alerts`; a single one as it is."""
+    """One alert that tells all of `alerts`; a single one as it is. Its link leads to the page and to none of them."""
     if len(alerts) == 1:
         return alerts[0]
     return Alert(
@@ -190,6 +190,7 @@ def joined(alerts: Sequence[Alert]) -> Alert:
         state="",
         since=min(one.since for one in alerts),
         at=max(one.at for one in alerts),
+        status_url=alerts[0].status_url.partition("#")[0],
         members=tuple(alerts),
     )
 

@@ -29,6 +29,11 @@ class Trouble:
     at: float
     alerts: tuple[Alert, ...]
 
+    def title(self) -> str:
+        """The trouble in a few words, for a lock screen."""
+        what = "Alerts do" if self.matter == Matter.REFUSED else "An alert did"
+        return f"{what} not reach {self.channel}"
+
     def sentence(self) -> str:
         """The trouble in words, and what to do."""
         said = self.said.rstrip(". ")

@@ -1,12 +1,15 @@
 """Alerts as they come at night: one for each situation that people must understand half asleep.
 
-The golden payloads of the tests and the examples of docs/reference/messages.md are made of them.
+Their texts are those that the daemon writes (monitor.letters, .routing, .outages, .vantage); the golden payloads of the
+tests and the examples of docs/reference/messages.md are made of them.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from alerts.alert import Affected, Alert, Change, Kind, Severity
+from alerts.order import joined
+from alerts.trouble import Matter, Trouble
 
 BEGAN = 1_795_230_720.0  # 2026-11-21 03:12:00 UTC
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
@@ -39,7 +42,7 @@ POSTGRES = Alert(
     "restarts: Railway gives up after 10). Then compare the port in DATABASE_URL with the one it listens on.",
     command="python -m monitor check postgres",
     runbook="https://wiki.example.com/runbooks/postgres?from=alert",
-    status_url=f"{STATUS}/#postgres",
+    status_url=f"{STATUS}/#20261121T031222Z-postgres",
 )
 
 QDRANT = Alert(
@@ -58,7 +61,7 @@ QDRANT = Alert(
     evidence="200 after 2.31 s; 1.00 s is the limit",
     remedy="Look at its CPU and memory, and at optimizations that run: they slow searches down while they last.",
     command="python -m monitor check qdrant",
-    status_url=f"{STATUS}/#qdrant",
+    status_url=f"{STATUS}/#20261121T031305Z-qdrant",
 )
 
 REDIS = Alert(
@@ -77,7 +80,8 @@ REDIS = Alert(
     evidence="OOM command not allowed when used memory > 'maxmemory'.",
     takes_down=(Affected(service="langfuse-worker", title="Langfuse worker", state="expected"),),
     remedy="Give it more memory (maxmemory), or find what fills it: redis-cli --bigkeys.",
-    status_url=f"{STATUS}/#redis",
+    command="python -m monitor check redis",
+    status_url=f"{STATUS}/#20261121T031214Z-redis",
 )
 
 BLIND = Alert(
@@ -92,10 +96,12 @@ BLIND = Alert(
     since=BEGAN,
     at=BEGAN + 2 * MINUTE,
     cause="no_resolver",
-    sentence="No name can be looked up from here and none of 3 anchors answers, so nothing is known of any service.",
-    evidence="dns.quad9.net:443, 1.1.1.1:443, 8.8.8.8:443: no answer within 5 s",
-    remedy="See the platform's status page first (status.railway.com); then redeploy Watchkeeper.",
-    status_url=STATUS,
+    sentence="Nothing at all is seen: the resolver here does not answer, so no name can be looked up.",
+    evidence="nothing of langfuse-web, litellm, postgres and 4 more; qdrant: the resolver gave no answer within 2 s",
+    remedy="The services may be well. See whether names resolve on another machine of this network, and the platform's "
+    "status; then redeploy Watchkeeper.",
+    command="python -m monitor check",
+    status_url=f"{STATUS}/#20261121T031400Z-blind",
 )
 
 BACKUPS = Alert(
@@ -114,23 +120,27 @@ BACKUPS = Alert(
     evidence="newest good: 20261119T030004Z-91cc, 48 h old; due daily at 03:00",
     remedy="See the last run's error: python -m backup show latest, and the daemon's log. Take one now: "
     "python -m backup run.",
-    command="python -m backup list",
-    status_url=f"{STATUS}/#backups",
+    command="python -m monitor check backups",
+    status_url=f"{STATUS}/#20261121T050000Z-backups",
 )
 
 NOTICE = Alert(
     kind=Kind.NOTICE,
     severity=Severity.INFO,
-    incident="20261121T031200Z-test",
-    dedup_key="watchkeeper@production/(test)",
+    incident="20261121T031200Z-test-5f0c",
+    dedup_key="watchkeeper@production/20261121T031200Z-test-5f0c",
     instance="watchkeeper@production",
-    service="(test)",
-    title="Test: alerts of watchkeeper@production reach you here",
-    state="",
+    service="watchkeeper",
+    title="Test: alerts reach you here",
+    state="up",
     since=BEGAN,
     at=BEGAN,
-    sentence="Somebody ran test-alert; nothing is broken and nothing is to be done.",
+    sentence="Somebody has tried Watchkeeper's alerts by hand. Nothing is wrong, and there is nothing to do.",
     status_url=STATUS,
+)
+
+REFUSED = Trouble(
+    channel="slack", matter=Matter.REFUSED, reason="refused", said="Slack answered 404: no_service", at=BEGAN, alerts=()
 )
 
 HOSTILE_TEXT = (
@@ -180,27 +190,10 @@ def _many(count: int) -> tuple[Alert, ...]:
     )
 
 
-def group(*members: Alert, kind: Kind = Kind.OPEN) -> Alert:
-    """Several alerts told in one message."""
-    worst = min((one.severity for one in members), key=list(Severity).index)
-    return replace(
-        NOTICE,
-        kind=kind,
-        severity=worst,
-        incident="",
-        dedup_key="",
-        service="",
-        title="",
-        sentence="",
-        since=min(one.since for one in members),
-        at=BEGAN + 40,
-        members=members,
-    )
-
-
-def _resolved(alert: Alert, lasted: float, **changes: object) -> Alert:
-    facts = {"kind": Kind.RESOLVE, "state": "up", "ended": alert.since + lasted, "at": alert.since + lasted + 2}
-    return replace(alert, **{**facts, **changes})  # type: ignore[arg-type]  # fields of Alert by their names
+def _resolved(alert: Alert, lasted: float, **facts: object) -> Alert:
+    over = alert.since + lasted
+    usual = {"kind": Kind.RESOLVE, "state": "up", "ended": over, "at": over + 2, "changes": ()}
+    return replace(alert, **{**usual, **facts})  # type: ignore[arg-type]  # fields of Alert by their names
 
 
 SITUATIONS: Mapping[str, Alert] = {
@@ -229,15 +222,16 @@ SITUATIONS: Mapping[str, Alert] = {
         ),
     ),
     "flapping": replace(
-        REDIS, kind=Kind.UPDATE, severity=Severity.WARNING, state="flapping", at=BEGAN + 41 * MINUTE, changes_of_state=5
+        REDIS,
+        kind=Kind.UPDATE,
+        state="flapping",
+        at=BEGAN + 21 * MINUTE,
+        changes_of_state=3,
+        note="Redis went down 3 times within 30 min: it flaps. It counts as in trouble until it has been up for "
+        "10 min.",
     ),
     "reminder": replace(POSTGRES, kind=Kind.REMINDER, at=BEGAN + 105 * MINUTE, note="The 3rd reminder."),
-    "reminder_next_day": replace(
-        POSTGRES, kind=Kind.REMINDER, at=BEGAN + 2 * DAY + 4 * HOUR, note="The 9th reminder.", changes=()
-    ),
-    "acknowledged": replace(
-        POSTGRES, kind=Kind.UPDATE, at=BEGAN + 8 * MINUTE, note="acknowledged by Ana: no more reminders"
-    ),
+    "reminder_next_day": replace(POSTGRES, kind=Kind.REMINDER, at=BEGAN + 2 * DAY + 8 * HOUR, note="The 8th reminder."),
     "resolve": _resolved(POSTGRES, 4 * MINUTE + 12, failed_checks=12),
     "resolve_flapping": _resolved(
         REDIS,
@@ -246,14 +240,16 @@ SITUATIONS: Mapping[str, Alert] = {
         changes_of_state=7,
         note="Redis is up again, for 10 min without a break; it went down 7 times.",
     ),
-    "brief": _resolved(POSTGRES, 95, kind=Kind.BRIEF, failed_checks=4, at=BEGAN + 12 * MINUTE),
+    "brief": _resolved(
+        POSTGRES, 95, kind=Kind.BRIEF, state="down", failed_checks=4, at=BEGAN + 12 * MINUTE, changes=POSTGRES.changes
+    ),
     "resolve_paused": _resolved(
         REDIS, 25 * MINUTE, state="paused", failed_checks=30, note="Redis is paused, so nobody looks at it any more."
     ),
-    "group_of_3": group(POSTGRES, REDIS, QDRANT),
-    "group_of_30": group(*_many(30)),
-    "group_resolve": group(
-        _resolved(POSTGRES, 252, failed_checks=12), _resolved(REDIS, 240, failed_checks=9), kind=Kind.RESOLVE
+    "group_of_3": joined([POSTGRES, REDIS, QDRANT]),
+    "group_of_30": joined(_many(30)),
+    "group_resolve": joined(
+        [_resolved(POSTGRES, 252, failed_checks=12), _resolved(REDIS, 240, failed_checks=9)],
     ),
     "blind": BLIND,
     "blind_resolve": _resolved(BLIND, 11 * MINUTE),
@@ -262,19 +258,18 @@ SITUATIONS: Mapping[str, Alert] = {
     "notice_test": NOTICE,
     "notice_channel_refused": replace(
         NOTICE,
-        severity=Severity.CRITICAL,
-        title="Slack does not take alerts any more",
-        sentence="3 alerts wait for it and are not tried again",
-        evidence="Slack answered 404: no_service",
-        remedy="Make a new incoming webhook in Slack, set SLACK_WEBHOOK_URL and redeploy.",
-        command="python -m monitor test-alert slack",
+        severity=Severity.ERROR,
+        service="",
+        state="",
+        title=REFUSED.title(),
+        sentence=REFUSED.sentence(),
     ),
     "notice_backup_done": replace(
         NOTICE,
-        title="Backup done",
-        sentence="PostgreSQL (3 databases) and ClickHouse, 412 MB in 48 s",
-        evidence="20261121T030000Z-7f3a",
-        command="python -m backup show latest",
+        service="",
+        state="",
+        title="Backup taken",
+        sentence="Restore point 20261121T030000Z-7f3a: 412.0 MB stored in 48 s.",
     ),
     "hostile": _hostile(),
     "bare": Alert(

@@ -87,19 +87,18 @@ incident by its `dedup_key`, so there nobody notices.
 - After {span(timing.give_up)} of being put off a message is **given up**: an error in the log, a metric, and a word on
   the other channels. The time is added up from the waits, so a clock that jumps gives nothing up.
 - An open that nobody has heard of when its resolve comes becomes one **brief** message in chat: that it broke, why, and
-  that it is over. A pager is not woken for it: what was held back by PAGE_AFTER and never tried is dropped with its
-  resolve; what was tried may have been taken, so its resolve alone is sent. An update that was not delivered is
-  replaced by a newer one and by the resolve, a reminder by whatever comes later.
+  that it is over. A pager is not woken for it: what was never tried is dropped with its resolve; what was tried
+  may have been taken, so its resolve alone is sent. An update that was not delivered is replaced by a newer one and
+  by the resolve, a reminder by whatever comes later.
 - Where the open was parked or given up, the next update or reminder is told as the open.
 - Several opens, or several resolves, that are due at once go as one message to Slack and Discord, up to {GROUP_MOST}.
-- What was told is kept for {span(OVER_KEPT)} after the end of an incident (`python -m monitor incidents` shows it), and
-  {span(LOST_KEPT)} where no end came. What waits for a channel that is no longer configured is dropped after
-  {span(STRAY_KEPT)}, with a warning in the log.
+- What was told is kept for {span(OVER_KEPT)} after the end of an incident, and {span(LOST_KEPT)} where no end came.
+  What waits for a channel that is no longer configured is dropped after {span(STRAY_KEPT)}, with a warning in the log.
 
 ## The table
 Every line is one outage that lasts as long as the second column says; times are counted from its alert, with every
-wait in the middle of its chance. What the provider took is **bold**. The pager is asked at once here; PAGE_AFTER holds
-its first message back. "Other channels" are told in chat.
+wait in the middle of its chance. What the provider took is **bold**. The pager is asked at once here; as a rule its
+first message is made after PAGE_AFTER. "Other channels" are told in chat.
 
 | the provider | outage | to Slack | to PagerDuty | people see | other channels are told |
 |---|---|---|---|---|---|"""

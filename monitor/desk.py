@@ -142,7 +142,7 @@ class Desk:
 
     def trouble(self, conn: sqlite3.Connection, trouble: Trouble) -> None:
         """Tell the other channels what one of them was not told. On the writer thread, in the caller's transaction."""
-        alert = self._notice(f"Alerts to {trouble.channel}", trouble.sentence(), severity=Severity.ERROR, at=trouble.at)
+        alert = self._notice(trouble.title(), trouble.sentence(), severity=Severity.ERROR, at=trouble.at)
         # The same trouble put twice, when the database fails under it, is one message.
         alert = replace(alert, incident=f"notice-{trouble.channel}-{trouble.matter}-{round(trouble.at * 1000)}")
         _put(conn, [Put(channel=one.name, alert=alert, due=alert.at) for one in self._chats(besides=trouble.channel)])

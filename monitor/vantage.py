@@ -15,6 +15,7 @@ from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
 from statistics import median
 
+from alerts.texts import listed
 from config.causes import Cause
 from config.urls import is_private
 from monitor.incidents import Blindness
@@ -24,7 +25,7 @@ NOT_SEEN = frozenset({Sight.NO_RESOLVER, Sight.NO_ROUTE, Sight.LATE, Sight.FAULT
 WAITED_IN_VAIN = frozenset({Sight.NO_CONNECT, Sight.NO_ANSWER})
 HOST_GONE = frozenset({"EHOSTUNREACH", "EHOSTDOWN"})  # of one host; ENETUNREACH is about our own network
 LATE_SECONDS = 1.0
-NAMED = 3  # silent anchors and unseen services that a text names before it counts the others
+NAMED_MOST = 4  # silent anchors and unseen services that a text names; of more it counts those after the third
 
 
 class Side(StrEnum):
@@ -91,7 +92,9 @@ def weigh(outcome: Outcome, witness: Witness, *, cut_meanwhile: bool = False) ->
             return _seen_as(outcome, Verdict.UNKNOWN, Sight.CUT_OFF, f"{text}; the network was cut off until just now")
         if witness.answered or not witness.silent:
             return outcome
-        return _seen_as(outcome, Verdict.UNKNOWN, Sight.CUT_OFF, f"{text}; nor did {listed(witness.silent)} answer")
+        return _seen_as(
+            outcome, Verdict.UNKNOWN, Sight.CUT_OFF, f"{text}; nor did {listed(witness.silent, NAMED_MOST)} answer"
+        )
     if not witness.answered or cut_meanwhile:
         return outcome
     own = Sight.NO_NAME if sight == Sight.NO_RESOLVER else Sight.NO_CONNECT
@@ -197,7 +200,7 @@ class Sightings:
         unseen = [row for row in self._unseen() if row[0] in names]
         if not unseen:
             return None
-        where = f"of {listed(sorted({name for name, _ in unseen}))}"
+        where = f"of {listed(sorted({name for name, _ in unseen}), NAMED_MOST)}"
         return _told(min(glance.unseen_from for _, glance in unseen), where, unseen)
 
     def _unseen(self) -> list[tuple[str, Glance]]:
@@ -214,14 +217,6 @@ class Sightings:
         if not since or now - max(seen_at, self.began) <= usual:
             return None
         return min(since)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Gives names as people list them; of many the first few, and how many more."""
-    shown, more = list(names[:NAMED]), len(names) - NAMED
-    if more > 0:
-        shown.append(f"{more} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,12 +269,12 @@ def _told(since: float, where: str, unseen: Sequence[tuple[str, Glance]]) -> Bli
     usual = max(_WHY, key=lambda sight: sights[sight])
     why = _WHY[usual]
     name, newest = next(row for row in reversed(unseen) if row[1].sight == usual or not sights[usual])
-    names = listed(sorted({name for name, _ in unseen}))
+    names = listed(sorted({name for name, _ in unseen}), NAMED_MOST)
     return Blindness(
         since=since,
         cause=why.cause,
         sentence=f"Nothing {where} is seen: {why.says}.",
-        evidence=f"not seen: {names}; of {name}: {newest.text}",
+        evidence=f"nothing of {names}; {name}: {newest.text}",
         remedy=why.remedy,
     )
 
@@ -289,7 +284,7 @@ def _where(blind: set[Side], watched: set[Side]) -> str:
     if blind == watched:
         return "at all"
     names = {Side.HERE: "this machine", Side.INSIDE: "the private network", Side.OUTSIDE: "the internet"}
-    return f"of {listed([names[side] for side in Side if side in blind])}"
+    return f"of {listed([names[side] for side in Side if side in blind], NAMED_MOST)}"
 
 
 def _seen_as(outcome: Outcome, verdict: Verdict, sight: Sight, text: str) -> Outcome:

@@ -4,7 +4,7 @@ import pytest
 
 from config.causes import Cause
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
-from monitor.vantage import Side, Sightings, listed, sign_at
+from monitor.vantage import Side, Sightings, sign_at
 
 ROUND = 70.0  # seconds: an interval of 60 and a timeout of 10
 UNSEEN = [Sight.CUT_OFF, Sight.NO_RESOLVER, Sight.NO_ROUTE, Sight.LATE, Sight.FAULT]
@@ -191,7 +191,7 @@ def test_the_words_name_what_most_looks_met() -> None:
     blind = story.sightings.blindness((), 120)
     assert blind is not None
     assert blind.cause == Cause.NO_RESOLVER
-    assert blind.evidence == "not seen: chat, postgres, redis and 1 more; of chat: chat: no_resolver"
+    assert blind.evidence == "nothing of chat, postgres, redis and web; chat: chat: no_resolver"
     assert blind.remedy
 
 
@@ -204,9 +204,3 @@ def test_a_sign_is_one_of_its_own_side_and_new_enough() -> None:
     assert story.sightings.sign(Side.INSIDE, 11) == ""
     assert story.sightings.sign(Side.OUTSIDE, 11) == "web"
     assert story.sightings.sign(Side.HERE, 0) == ""
-
-
-def test_names_are_listed_as_people_do() -> None:
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b"]) == "a and b"
-    assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
