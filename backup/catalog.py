@@ -67,7 +67,7 @@ class Catalog:
         if name == "latest":
             point = self.latest()
             if point is None:
-                raise self.nothing("restore point")
+                raise self.nothing()
             return point
         point = self._point(name) if is_point(name) else None
         if point is None:
@@ -78,10 +78,11 @@ class Catalog:
             raise ArchiveError(f"restore point {name} cannot be used: {point.problem}", "take another one")
         return point
 
-    def nothing(self, what: str) -> ArchiveError:
-        """That there is no such thing in any point, and where to look instead."""
+    def nothing(self, having: str = "") -> ArchiveError:
+        """That there is no restore point (`having` something), which cannot be read, and where to look instead."""
+        unread = "".join(f"; {point.id}: {point.problem}" for point in self.each() if point.problem)
         return ArchiveError(
-            f"there is no {what} of {self.source} at {self.storage.address}",
+            f"there is no restore point of {self.source} at {self.storage.address}{having}{unread}",
             f"{elsewhere(self.storage, self.source)}check BACKUP_SOURCE, BACKUP_BUCKET and BACKUP_PREFIX, "
             "and see what there is: python -m backup list; or take one: python -m backup run",
         )

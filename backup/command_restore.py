@@ -40,9 +40,10 @@ def verify_command(storage: Storage, source: str, env: Env, *, point: str, every
     """Verifies a point, or every one; gives 1 when anything is wrong. Raises BackupError."""
     catalog = Catalog(storage, source)
     points = catalog.points() if every else [catalog.load(point)]
+    newer = [] if every or point != "latest" else [one for one in catalog.points() if one.id > points[0].id]
     identities = read_identities(needed(env, SealSettings.read, "BACKUP_AGE_IDENTITY"))
     clients = needed(env, PostgresSettings.read, "BACKUP_PG_BIN").clients
-    bad: list[str] = []
+    bad = [f"DAMAGED {one.id}: {one.problem or 'no dump in it is whole'}" for one in newer]
     with talking() as listener:
         for one in points:
             if one.manifest is None:

@@ -60,6 +60,8 @@ def postgres_lines(restore: PostgresRestore, environ: Mapping[str, str]) -> Iter
         yield from _item_lines(item, target)
     if restore.empty:
         yield f"nothing to bring back into {', '.join(restore.empty)}: empty when dumped"
+    for other in restore.others:
+        yield f"WARNING: {other}: whichever ends last finds the name taken"
     for left in restore.left:
         yield f"first, what a restore left that died: {left.says}"
     if restore.missing_roles:

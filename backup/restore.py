@@ -68,6 +68,8 @@ def _parts(order: Order, hands: Hands) -> list[Part]:
     for selection in selections.values():
         for note in selection.notes:
             hands.say(note)
+    if not any(found.databases for found in selections.values()):
+        raise hands.catalog.nothing(f" with a good dump of {order.only or 'any database'}")
     names = _names(order.databases, [one.artifact.name for found in selections.values() for one in found.databases])
     for engine, selection in selections.items():
         there = {one.artifact.name for one in selection.databases}
@@ -77,8 +79,6 @@ def _parts(order: Order, hands: Hands) -> list[Part]:
         part = _part(engine, selection, mine, order, hands)
         if part is not None:
             parts.append(part)
-    if not any(found.databases for found in selections.values()):
-        raise hands.catalog.nothing(f"good dump of {order.only or 'any database'}")
     if not parts:
         raise SettingsError("no server is named to restore to", "set DATABASE_URL, or give --to-postgres")
     if order.tables and (len(parts) > 1 or parts[0].count != 1):

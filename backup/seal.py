@@ -42,6 +42,11 @@ def read_identities(settings: SealSettings) -> tuple[Secret, ...]:
         return (settings.identity,)
     if settings.identity_file is None:
         return ()
+    if str(settings.identity_file).startswith("age1"):
+        raise SettingsError(
+            "BACKUP_AGE_IDENTITY holds a public key, which seals and does not open",
+            "give the secret key that belongs to it (AGE-SECRET-KEY-1…), or the file it is in",
+        )
     try:
         text = settings.identity_file.read_text()
     except (OSError, UnicodeDecodeError) as error:

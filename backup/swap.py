@@ -33,6 +33,8 @@ OF_NAMES = (
     *("temp_tablespaces", "unix_socket_directories"),
 )
 
+TAKEN = "somebody made a database of that name meanwhile: look at it, and run again with --swap to take its place"
+
 FACTS = """
 SELECT pg_get_userbyid(datdba)::text, datconnlimit, shobj_description(oid, 'pg_database')
 FROM pg_database WHERE datname = %s
@@ -131,9 +133,8 @@ def _exchange(target: Target, exchanges: Sequence[Exchange], *, properties: bool
         except TargetError as error:
             if left and "being accessed by other users" in error.what:
                 continue
-            raise TargetError(
-                f"the names were not exchanged, and are as they were: {error.what}", error.remedy
-            ) from None
+            remedy = TAKEN if "already exists" in error.what else error.remedy
+            raise TargetError(f"the names were not exchanged, and are as they were: {error.what}", remedy) from None
         else:
             return
 

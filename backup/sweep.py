@@ -112,7 +112,7 @@ def _why_left(
     try:
         run = runfile.load(storage.get(prefix + RUN))
     except KeyError:
-        return "it has no run.json, so no run of ours made it"
+        return "it has no run.json, so no run of ours made it: remove it by hand"
     except ValueError:
         return "its run.json cannot be read"
     if run.lease == lease.id:

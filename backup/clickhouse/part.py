@@ -185,7 +185,7 @@ class ClickhousePart:
             if back is None or back.notes or self._order.tables:
                 continue
             same = "every table's contents are equal" if back.level == "equal" else "row counts are equal"
-            says = f"restored to ClickHouse {self._server.version}: {back.rows} rows, {same}"
+            says = f"on ClickHouse {self._server.version}: {back.rows} rows, {same}"
             at, seconds = rfc3339(self._hands.catalog.storage.now()), round(back.seconds, 3)
             proof = Proof(level=back.level, at=at, says=says, bytes=artifact.stored_bytes, seconds=seconds)
             yield item.chosen.point, artifact.label, proof

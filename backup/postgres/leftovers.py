@@ -43,6 +43,14 @@ def leftovers(target: Target, databases: dict[str, Database]) -> Iterator[Leftov
             yield _drop(database, f"the restore of {mark.database} as of {mark.point} died in its middle")
 
 
+def under_way(target: Target, databases: dict[str, Database]) -> Iterator[str]:
+    """What other restores are doing on the server now."""
+    for database in databases.values():
+        mark = database.mark
+        if mark is not None and WORK.search(database.name) and mark.pid != target.pid and target.alive(mark):
+            yield f'another restore of {mark.database}, as of {mark.point}, is at work now in "{database.name}"'
+
+
 def mend(target: Target, found: list[Leftover]) -> None:
     """Drops and renames them. Raises TargetError."""
     for one in found:

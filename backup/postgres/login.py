@@ -88,11 +88,14 @@ class Login:
             keepalives_idle=60,
             **self.options,
         )
+        connection: Connection[tuple[Any, ...]] | None = None
         try:
             connection = psycopg.connect(told, autocommit=True)
+            connection.execute(NO_LIMITS)
         except psycopg.Error as error:
+            if connection is not None:
+                connection.close()
             raise explained(str(error), f'PostgreSQL at {self.place}, database "{database or self.database}"') from None
-        connection.execute(NO_LIMITS)
         return connection
 
     def environ(self, database: str, passfile: int | None) -> dict[str, str]:

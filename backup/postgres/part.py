@@ -108,7 +108,7 @@ class PostgresPart:
             if one.loaded is None or one.item.dump.tables is not None:
                 continue
             chosen = one.item.dump.chosen
-            says = f"restored to PostgreSQL {self._restore.version}: {one.compared}"
+            says = f"on PostgreSQL {self._restore.version}: {one.compared}"
             at = rfc3339(self._hands.catalog.storage.now())
             size = chosen.artifact.stored_bytes
             proof = Proof(level="restored", at=at, says=says, bytes=size, seconds=round(one.seconds, 3))

@@ -79,8 +79,15 @@ class Target:
             self.superuser, self.may_create, self.may_make_roles, self.may_signal = map(bool, row[1:5])
             self.user = str(row[5])
             self.major = self._connection.info.server_version // 10_000
-            self.pid = self._connection.info.backend_pid
-            self.since = str(self.ask(SINCE, self.pid)[0][0])
+            self.pid = int(self.ask("SELECT pg_backend_pid()")[0][0])
+        if self._connection.info.backend_pid != self.pid:
+            # Another's sessions come and go under ours, by which a later command tells whether we are alive.
+            self._connection.close()
+            raise TargetError(
+                f"{login.variable} leads through a pooler at {login.place}, which gives our session to others",
+                "set BACKUP_DATABASE_URL to PostgreSQL's direct address, or give that with --to-postgres",
+            )
+        self.since = str(self.ask(SINCE, self.pid)[0][0])
 
     @property
     def place(self) -> str:

@@ -210,7 +210,7 @@ def test_a_folder_that_no_run_of_ours_made_is_left(memory: Any) -> None:
     assert swept.removed == ()
     assert [why for _, why in swept.left] == [
         "its run.json cannot be read",
-        "it has no run.json, so no run of ours made it",
+        "it has no run.json, so no run of ours made it: remove it by hand",
     ]
 
 

@@ -15,8 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from backup.errors import StoppedError, StoreError
+from backup.errors import StoppedError, StoreError, TargetError
 from backup.manifest import MANIFEST
+from backup.postgres.login import Login
+from backup.postgres.target import Target
 from backup.storage.table import open_storage
 from config.backup_store import StoreSettings
 from config.secret import Secret
@@ -253,6 +255,8 @@ def test_a_pooler_is_detected(bench: Any, pooler: Pooler, postgres: Postgres, da
     believed = bench.take(database, url=Secret(url), url_variable="BACKUP_DATABASE_URL")
     assert believed.errors == ()
     assert any("leads through a pooler" in note for note in believed.manifest.notes)
+    with pytest.raises(TargetError, match=r"T leads through a pooler .* give that with --to-postgres"):
+        Target(Login.read(Secret(url), "T"))
 
 
 def test_a_server_that_dies_midway(bench: Any, held: Any, fresh_postgres: Any, made_database: Any) -> None:
