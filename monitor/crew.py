@@ -51,6 +51,7 @@ LOOP_STANDS_STILL = 60.0  # seconds without a turn, for a loop that turns every 
 OVERDUE = 600.0  # seconds an alert may wait for its provider before the heartbeat says so
 LAST_WORDS = 1.0  # seconds for writing what was seen last, when told to stop
 BUSY_WITH_BACKUPS = ("postgres", "clickhouse", "minio")
+BUSY_WITH, CLIENTS = "busy_with", "clients"  # the fact that PostgreSQL's signals learn, and its usual value
 SELF_TEST = "0 10 * * mon"  # in working hours of most of the world
 SPARE_FILES = 128  # file descriptors that are not for probes
 
@@ -230,8 +231,14 @@ class Crew:
         return not trouble, "; ".join(trouble)
 
     def _quiet(self, service: Service) -> bool:
-        """Whether a slow answer of `service` is our own doing: a backup reads from it, or writes to it, just now."""
-        return bool(self._board.backup and self._board.backup.running and service.kind in BUSY_WITH_BACKUPS)
+        """Whether a slow answer of `service` is our own doing: a backup or a restore keeps it busy just now.
+
+        The daemon's own backup is known at once; one by hand, and a restore, by the sessions that PostgreSQL shows.
+        """
+        if self._board.backup and self._board.backup.running and service.kind in BUSY_WITH_BACKUPS:
+            return True
+        busy = (self._board.services[name].facts.get(BUSY_WITH) for name in (service.name, *service.depends_on))
+        return service.kind == "postgres" and any(one not in (None, CLIENTS) for one in busy)
 
     def _trouble(self, conn: sqlite3.Connection, trouble: Trouble) -> None:
         self.desk.trouble(conn, trouble)
