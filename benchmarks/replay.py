@@ -27,6 +27,7 @@ from config.checks import TcpParams
 from config.watched import Check, Service
 from monitor import logbook
 from monitor.blame import badness
+from monitor.bookkeeping import SETTLE
 from monitor.database import connect, migrate
 from monitor.dependencies import Graph
 from monitor.diagnose.base import Diagnosis
@@ -34,7 +35,7 @@ from monitor.grid import phase
 from monitor.incidents import BLIND, Blindness, Book, Happening, Said
 from monitor.judge import CheckTrack, State, Track, judge, unsettled
 from monitor.known import Known
-from monitor.outages import SETTLE, step
+from monitor.outages import step
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
 from monitor.routing import REMIND_MOST, Put, Ways, route
 from monitor.silences import Silence

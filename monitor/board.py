@@ -1,6 +1,7 @@
 """The newest of everything, in memory: what the web pages, the metrics and the command line show.
 
-Only `watch` writes it, on the event loop; readers on the loop see whole values. Times are seconds since the epoch.
+Only the daemon's loops write it, each its own part, on the event loop; readers on the loop see whole values. Times are
+seconds since the epoch.
 """
 
 from bisect import bisect_left

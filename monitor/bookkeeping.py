@@ -5,12 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from alerts.texts import listed
+from alerts.texts import duration, listed
 from monitor.blame import View
 from monitor.dependencies import Graph
-from monitor.incidents import BLIND, Blindness, Book, Case, Entry, Happening, Incident, Said, Seen
+from monitor.incidents import BLIND, Blindness, Book, Case, Entry, Happening, Held, Incident, Said, Seen
+from monitor.judge import State
 
 FLAP_WINDOW = 1_800.0
+SETTLE = 600.0  # seconds without a break for which a flapping service is up before it is believed
 BLIND_REST = 30.0  # after blindness: long enough for a second look at whatever was in doubt when it began
 CLOCK_STEP = 5.0  # seconds by which the wall clock must move against the other to have been stepped
 TIMELINE_MOST = 100
@@ -102,6 +104,21 @@ class Bookkeeping:
         self.cases[root] = replace(case, incident=incident)
         self.said.append(Said(what=what, incident=incident, text=text))
 
+    def _say_flapping(self, root: str) -> None:
+        case = self.cases[root]
+        text = (
+            f"{self._title(root)} went down {case.incident.downs} times within {duration(FLAP_WINDOW)}: it flaps. It "
+            f"counts as in trouble until it has been up for {duration(SETTLE)}."
+        )
+        self._say(Happening.FLAPPING, root, case, text)
+
+    def _close(self, root: str, state: str, ended: float, text: str) -> None:
+        case = self.cases[root]
+        # What was merely expected to fail and never did was not taken down.
+        incident = replace(case.incident, state=state, resolved_at=ended, affected=case.hit)
+        self._say(Happening.RESOLVED, root, replace(case, incident=incident), text)
+        del self.cases[root]
+
     def _counted(self, case: Case, one: Seen | None, every: float = 0.0) -> Case:
         """Adds the failed runs since the last count, at most once in `every` seconds."""
         if one is None or one.failed_runs == case.counted or self.now - case.counted_at < every:
@@ -133,6 +150,14 @@ class Bookkeeping:
         """How long it has been in trouble, in seconds, whatever steps the wall clock took since."""
         began = self.now if one.troubled_at is None else one.troubled_at
         return max(0.0, self.wall - one.since - sum(by for at, by in self.steps if at > began))
+
+    def _left_over(self, state: str, held: Held | None) -> str:
+        """The evidence that it did not recover with the parents that excused it, if they did."""
+        if held is None or held.freed is None:
+            return ""
+        if not all((one := self.seen.get(parent)) and one.state == State.UP for parent in held.after):
+            return ""
+        return f"still {state} {duration(self.now - held.freed)} after {self._listed(held.after)} recovered"
 
     def _title(self, name: str) -> str:
         return "Watchkeeper" if name == BLIND else self.graph.title(name)

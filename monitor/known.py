@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from config.watched import Check, Service
+from monitor.blame import TROUBLE
 from monitor.incidents import Seen
 from monitor.judge import CheckTrack, State, Track
 from monitor.probes.base import Outcome, Verdict
-
-TROUBLE = (State.DOWN, State.DEGRADED)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from alerts.texts import duration
 from monitor.blame import TROUBLE, badness
-from monitor.bookkeeping import FLAP_WINDOW, Bookkeeping, with_entry
+from monitor.bookkeeping import SETTLE, Bookkeeping, with_entry
 from monitor.dependencies import Graph
 from monitor.incidents import BLIND, Blindness, Book, Case, Happening, Held, Incident, Said, Seen
 from monitor.judge import State
@@ -21,7 +21,6 @@ HOLD_MOST = 90.0
 AFTERMATH = 120.0  # seconds for which dependents may still fail after the root is back: they reconnect with back-off
 SPREAD_AFTER = 20.0  # seconds within which newly hit services are gathered into one update
 FLAP_COUNT = 3
-SETTLE = 600.0  # seconds without a break for which a flapping service is up before it is believed
 BLIND_AFTER = 120.0
 STORM_WINDOW = 60.0
 COUNT_EVERY = 60.0  # failed runs are added to the incident this often: each time would be a write each time
@@ -216,9 +215,9 @@ class _Turn(Bookkeeping):
         if again:
             case = replace(case, well_since=None, counted=0)
         self.cases[root] = self._counted(case, one, 0.0 if changes else COUNT_EVERY)
-        fresh = self._look_at_reach(root)
+        hit = self._look_at_reach(root)
         self._announce(root, one)
-        self._spread(root, fresh)
+        self._spread(root, hit)
         if flapping and not before.flapping:
             self._say_flapping(root)
 
@@ -241,7 +240,7 @@ class _Turn(Bookkeeping):
             self._say(Happening.BETTER, root, replace(case, told_state=state), text)
 
     def _look_at_reach(self, root: str) -> tuple[str, ...]:
-        """Brings up to date whom the root takes down with it; gives those who are hit and were not named yet."""
+        """Brings up to date whom the root takes down with it; gives those who are hit, none while nobody can tell."""
         if root == BLIND or not self.round_over or self.blind is not None:
             return ()
         case = self.cases[root]
@@ -251,14 +250,12 @@ class _Turn(Bookkeeping):
         if not set(hit) <= set(case.hit):
             case = replace(case, hit=_union(case.hit, hit))
         self.cases[root] = case
-        named = frozenset(case.named)
-        return tuple(name for name in hit if name not in named)
+        return hit
 
-    def _spread(self, root: str, fresh: tuple[str, ...]) -> None:
+    def _spread(self, root: str, hit: tuple[str, ...]) -> None:
         """Says, once for several, that more goes down with it than was told. Not where a parent is to blame for all."""
         case = self.cases[root]
-        named = frozenset(case.named)
-        fresh = tuple(name for name in fresh if name not in named)
+        fresh = tuple(name for name in hit if name not in case.named)
         if case.spread_at is None and fresh:
             self.cases[root] = replace(case, spread_at=self.now)
         elif case.spread_at is not None and self.now - case.spread_at >= SPREAD_AFTER:
@@ -292,35 +289,12 @@ class _Turn(Bookkeeping):
                 f"{subject} {again}, for {calm} without a break; it went down {incident.downs} times.",
             )
 
-    def _close(self, root: str, state: str, ended: float, text: str) -> None:
-        case = self.cases[root]
-        # What was merely expected to fail and never did was not taken down.
-        incident = replace(case.incident, state=state, resolved_at=ended, affected=case.hit)
-        self._say(Happening.RESOLVED, root, replace(case, incident=incident), text)
-        del self.cases[root]
-
     def _look_at_cover(self, root: str) -> None:
         """Notes whether a parent's trouble explains this incident by now, and when it ceased to."""
         case = self.cases[root]
         covered = badness(case.incident.state) > 0 and bool(self.view.excuses(root, case.incident.state))
         if covered != case.covered:
             self.cases[root] = replace(case, covered=covered, freed=None if covered else self.now)
-
-    def _say_flapping(self, root: str) -> None:
-        case = self.cases[root]
-        text = (
-            f"{self._title(root)} went down {case.incident.downs} times within {duration(FLAP_WINDOW)}: it flaps. It "
-            f"counts as in trouble until it has been up for {duration(SETTLE)}."
-        )
-        self._say(Happening.FLAPPING, root, case, text)
-
-    def _left_over(self, state: str, held: Held | None) -> str:
-        """The evidence that it did not recover with the parents that excused it, if they did."""
-        if held is None or held.freed is None:
-            return ""
-        if not all((one := self.seen.get(parent)) and one.state == State.UP for parent in held.after):
-            return ""
-        return f"still {state} {duration(self.now - held.freed)} after {self._listed(held.after)} recovered"
 
 
 def _union(names: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from alerts.texts import clean
 from monitor.board import Board
 from monitor.incidents import BLIND, Incident
 from monitor.silences import Silence, check_window
@@ -220,7 +221,7 @@ async def _body(request: Request, keys: Sequence[str]) -> Mapping[str, object]:
     if not isinstance(document, dict):
         raise UnusableError("send a JSON object, in { }")
     if unknown := sorted(set(document) - set(keys)):
-        raise UnusableError(f"{_clean(unknown[0])[:100]} is not known here; there are {', '.join(keys)}")
+        raise UnusableError(f"{clean(unknown[0])[:100]} is not known here; there are {', '.join(keys)}")
     return document
 
 
@@ -228,18 +229,12 @@ def _text(body: Mapping[str, object], key: str, wanted: str, *, most: int) -> st
     given = body.get(key)
     if given is not None and not isinstance(given, str):
         raise UnusableError(f"{key} is text")
-    text = _clean(given or "")
+    text = clean(given or "")
     if not text:
         raise UnusableError(f"say {wanted}" if wanted else f"{key} is empty")
     if len(text) > most:
         raise UnusableError(f"{key} is longer than {most} characters")
     return text
-
-
-def _clean(text: str) -> str:
-    """Text on one line, without what no page or terminal should be sent."""
-    words = " ".join(text.split())
-    return "".join(sign for sign in words if sign.isprintable())
 
 
 def _unusable(error: UnusableError) -> Response:

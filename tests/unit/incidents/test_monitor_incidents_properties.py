@@ -11,11 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from alerts.alert import Kind
 from monitor import logbook
 from monitor.blame import badness
-from monitor.bookkeeping import BLIND_REST
+from monitor.bookkeeping import BLIND_REST, SETTLE
 from monitor.database import connect, migrate
 from monitor.incidents import BLIND, Blindness, Happening, Seen
 from monitor.judge import State
-from monitor.outages import AFTERMATH, HOLD_MOST, SETTLE
+from monitor.outages import AFTERMATH, HOLD_MOST
 
 NAMES = ("postgres", "redis", "litellm", "langfuse", "open-webui", "saas-api", "ring-a", "ring-b", "lone")
 WORLD = {
