@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from demo.contract import Contract
 from demo.daemon import Daemon
 from demo.process import clean_environ
+from demo.provider import ROUTING_KEY, SLACK_TOKEN, Provider
 
 Start = Callable[..., Daemon]
 Until = Callable[..., Any]
@@ -191,7 +192,15 @@ def test_a_look_at_a_service_that_hangs_is_soon_over(target: Contract, option: t
     assert seconds <= seen["latency_seconds"] < seconds + 1
 
 
-def test_no_secret_is_seen_anywhere(daemon: Start, target: Contract, until: Until) -> None:
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """Those who are told; Discord knows the webhook no more, so that its answer is kept and told elsewhere."""
+    with Provider() as provider:
+        provider.behave("not_found", only="discord")
+        yield provider
+
+
+def test_no_secret_is_seen_anywhere(daemon: Start, target: Contract, provider: Provider, until: Until) -> None:
     variables = {
         **target.environ(),
         "DATABASE_URL": f"postgresql://u:{CANARY}-pg@127.0.0.1:1/x",
@@ -204,6 +213,12 @@ def test_no_secret_is_seen_anywhere(daemon: Start, target: Contract, until: Unti
         "MINIO_SECRET_KEY": f"{CANARY}-secret",
         "QDRANT_URL": target.url,
         "QDRANT_API_KEY": f"{CANARY}-qdrant",
+        **provider.environ("slack", "pagerduty"),
+        "DISCORD_WEBHOOK_URL": f"{provider.url}/api/webhooks/1/{CANARY}-discord",
+        "ALERT_WEBHOOK_URL": f"{provider.url}/hook/{CANARY}-hook?key={CANARY}",
+        "ALERT_WEBHOOK_SECRET": f"{CANARY}-signs",
+        "HEARTBEAT_URL": f"{provider.url}/ping/{CANARY}-ping",
+        "PAGE_AFTER": "0",
         "LOG_LEVEL": "debug",
     }
     one = daemon({**variables, "API_TOKEN": f"{CANARY}-token", "METRICS_TOKEN": f"{CANARY}-metrics"})
@@ -212,15 +227,21 @@ def test_no_secret_is_seen_anywhere(daemon: Start, target: Contract, until: Unti
     pages = [httpx.get(one.url + path, headers=tokens[0], trust_env=False).text for path in ("/", "/healthz")]
     pages.append(httpx.get(f"{one.url}/metrics", headers=tokens[1], trust_env=False).text)
     assert "watchkeeper_service_state" in pages[-1]
-    asked = [run(*command, **variables) for command in (("check",), ("check", "--json"), ("config",))]
+    for place in ("slack", "discord", "pagerduty", "webhook", "heartbeat"):
+        provider.wait(1, place=place, timeout=30)
+    until(lambda: "Alerts do not reach discord" in str(provider.memory.slack))
+    asked = [run(*command, **variables) for command in (("check",), ("check", "--json"), ("config",), ("test-alert",))]
     argv = Path(f"/proc/{one.pid}/cmdline").read_text()
     one.stop()
     kept = b"".join(file.read_bytes() for file in (one.folder / "state").iterdir())
     out = "".join(ended.stdout + ended.stderr for ended in asked)
-    for place, text in {"pages": "".join(pages), "status": status, "log": one.log.read_text(), "commands": out}.items():
-        assert CANARY not in text, place
-    assert CANARY not in argv
-    assert CANARY.encode() not in kept
+    told = b"".join(one.body for one in provider.received)
+    shown = {"pages": "".join(pages), "status": status, "log": one.log.read_text(), "commands": out, "argv": argv}
+    for place, text in shown.items():
+        assert not [secret for secret in (CANARY, SLACK_TOKEN, ROUTING_KEY) if secret in text], place
+    assert not [secret for secret in (CANARY, SLACK_TOKEN, ROUTING_KEY) if secret.encode() in kept]
+    assert not [secret for secret in (CANARY, SLACK_TOKEN) if secret.encode() in told]
+    assert ROUTING_KEY not in str([provider.memory.slack, provider.memory.hooks])
 
 
 def _down(daemon: Daemon, token: dict[str, str]) -> str:
