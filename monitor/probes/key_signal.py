@@ -13,18 +13,24 @@ from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """How a key is tried: what is asked, which statuses refuse it, and how keys of its own begin."""
+    """How a key is tried: what is asked, what stands in its answer, what a refusal of its own says, how its keys begin.
+
+    Whatever else refuses us, such as a proxy before it, proves nothing about the key.
+    """
 
     title: str
     path: str
-    refuses: tuple[int, ...]
+    answer: str
+    refusal: str
     form: str
 
 
 PROVIDERS: Final = {
-    "litellm": Provider(title="LiteLLM", path="/v1/models", refuses=(400, 401, 403), form=r"sk-"),
-    "qdrant": Provider(title="Qdrant", path="/collections", refuses=(401, 403), form=r""),
-    "langfuse": Provider(title="Langfuse", path="/api/public/projects", refuses=(401, 403), form=r"sk-lf-"),
+    "litellm": Provider(title="LiteLLM", path="/v1/models", answer="data", refusal=r'"error": ?\{', form=r"sk-"),
+    "qdrant": Provider(title="Qdrant", path="/collections", answer="result", refusal=r"API key|JWT", form=r""),
+    "langfuse": Provider(
+        title="Langfuse", path="/api/public/projects", answer="data", refusal=r"credentials|API key", form=r"sk-lf-"
+    ),
 }
 
 # How the keys of others begin. The longest beginning that fits tells whose a key is.
@@ -60,9 +66,9 @@ async def _try(params: KeySignalParams, timeout: float, context: ProbeContext) -
 def weigh(said: Said, params: KeySignalParams) -> Answer:
     """Gives what the provider's answer to the key proves. Pure."""
     provider = PROVIDERS[params.provider]
-    if said.status == 200 and isinstance(said.body, dict):
+    if said.status == 200 and isinstance(said.get(provider.answer), list | dict):
         return Answer(verdict=Verdict.PASS, text=f"{provider.title} takes the key")
-    if said.status not in provider.refuses or not _refuses_key(said):
+    if not _refuses_key(said, provider):
         return told_elsewhere(f"{provider.title} does not answer as it should (HTTP {said.status})")
     words = said.get("error", "message") or said.get("message") or said.get("status", "error") or said.text
     code, why = _kind(params.key, provider)
@@ -70,9 +76,11 @@ def weigh(said: Said, params: KeySignalParams) -> Answer:
     return Answer(verdict=Verdict.FAIL, text=text, sign="key", code=code)
 
 
-def _refuses_key(said: Said) -> bool:
-    """Whether a 400 is about the key: a LiteLLM without a database says so to every key but its master key."""
-    return said.status != 400 or said.get("error", "type") == "no_db_connection"
+def _refuses_key(said: Said, provider: Provider) -> bool:
+    """Whether this is the provider's own refusal of a key; a LiteLLM without a database has one of its own."""
+    if said.status == 400:
+        return bool(said.get("error", "type") == "no_db_connection")
+    return said.status in (401, 403) and re.search(provider.refusal, said.text, re.IGNORECASE) is not None
 
 
 def _kind(key: Secret, provider: Provider) -> tuple[str, str]:

@@ -33,9 +33,9 @@ QUEUES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """One queue as it was seen. `oldest` is seconds the job has waited that waits longest, `given_up` jobs of WINDOW.
+    """One queue as it was seen. `waiting` are the jobs that a worker could take, `given_up` those of WINDOW.
 
-    `mark` stays the same as long as no job is taken.
+    `oldest` is seconds the job has waited that waits longest. `mark` stays the same as long as no job is taken.
     """
 
     name: str
@@ -126,8 +126,9 @@ async def _read(connection: FreshConnection, prefix: str) -> list[Queue] | Answe
         asked.append(("HGET", f"{key}:{heads[name]}", "timestamp"))
         asked.append(("ZCOUNT", f"{key}:failed", now - WINDOW, "+inf"))
         asked.append(("HGET", f"{key}:{text_of(row[9][0]) if row[9] else ''}", "failedReason"))
+        asked.append(("ZCOUNT", f"{key}:delayed", "-inf", now * 4096))
     seconds = await _ask(connection, asked)
-    return [_queue(name, row, seconds[at * 3 : at * 3 + 3], now) for at, (name, row) in enumerate(rows.items())]
+    return [_queue(name, row, seconds[at * 4 : at * 4 + 4], now) for at, (name, row) in enumerate(rows.items())]
 
 
 async def _ask(connection: FreshConnection, questions: Iterable[tuple[str | int, ...]]) -> list[Any]:
@@ -167,7 +168,7 @@ def _head(row: list[Any]) -> str:
 
 
 def _queue(name: str, row: list[Any], more: list[Any], now: int) -> Queue:
-    added, given_up, reason = more
+    added, given_up, reason, due = more
     delayed = text_of(row[7][0]) if row[7] else ""
     # A delayed job's score is when it is due, in milliseconds, times 4096.
     overdue = (now - float(row[7][1]) / 4096) / 1000 if row[7] else 0.0
@@ -175,7 +176,7 @@ def _queue(name: str, row: list[Any], more: list[Any], now: int) -> Queue:
     waited = (now - float(added)) / 1000 if head and added else 0.0
     return Queue(
         name=name,
-        waiting=max(row[1] - (len(row[5]) - len(_jobs(row[5]))), 0) + row[2] + row[3],
+        waiting=max(row[1] - (len(row[5]) - len(_jobs(row[5]))), 0) + row[2] + row[3] + due,
         active=row[4],
         paused=row[10] is not None,
         oldest=max(waited, overdue, 0.0),
@@ -202,16 +203,20 @@ def weigh_waiting(queues: Iterable[Queue], stood: Mapping[str, float], params: Q
     late = params.warn is not None and worst.oldest >= params.warn
     too_late = params.fail is not None and worst.oldest >= params.fail
     if not late and not too_late:
-        text = f"{measures['jobs_waiting']:.0f} jobs wait, the oldest for {worst.oldest:.0f} s"
+        text = f"{measures['jobs_waiting']:.0f} jobs wait, the oldest for {_span(worst.oldest)}"
         return Answer(verdict=Verdict.PASS, text=text, measures=measures)
-    taken = f"; none was taken for {stood[worst.name] / 60:.0f} min" if still else ""
+    taken = f"; none was taken for {_span(stood[worst.name])}" if still else ""
     text = (
-        f"{worst.name}: the oldest job waits for {worst.oldest / 60:.0f} min; {worst.waiting} wait, "
+        f"{worst.name}: the oldest job waits for {_span(worst.oldest)}; {worst.waiting} wait, "
         f"{worst.active} are worked on{taken}"
     )
     verdict = Verdict.FAIL if still or too_late else Verdict.WARN
     code = "stalled" if still else "behind"
     return Answer(verdict=verdict, text=text, sign="waiting", code=code, measures=measures)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def weigh_failed(queues: Iterable[Queue], params: QueueSignalParams) -> Answer:

@@ -225,3 +225,50 @@ def tls_of() -> Callable[[trustme.LeafCert], ssl.SSLContext]:
         return context
 
     return make
+
+
+class Lapse(WatchLoop):
+    """A loop with real connections, on which hours pass at a word."""
+
+    shift = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.shift
+
+
+class Watcher:
+    """One daemon's view of signals over time: asks, lets time pass, asks again. Belongs to one test."""
+
+    def __init__(self) -> None:
+        self.context = ProbeContext()
+
+    async def ask(self, kind: str, params: Params, *, timeout: float = 5.0) -> Outcome:
+        return await run_check(Check(name=kind, kind=kind, params=params, timeout=timeout), self.context)
+
+    def wait(self, seconds: float) -> None:
+        """Lets so many seconds pass, in none."""
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Lapse)
+        loop.shift += seconds
+
+
+class Over(Protocol):
+    """Runs a test's coroutine with a Watcher on a Lapse."""
+
+    def __call__(self, act: Callable[[Watcher], Awaitable[T]]) -> T: ...
+
+
+@pytest.fixture
+def over() -> Over:
+    def runner(act: Callable[[Watcher], Awaitable[T]]) -> T:
+        async def whole() -> T:
+            watcher = Watcher()
+            try:
+                return await act(watcher)
+            finally:
+                await watcher.context.aclose()
+
+        with asyncio.Runner(loop_factory=Lapse) as loop:
+            return loop.run(whole())
+
+    return runner
