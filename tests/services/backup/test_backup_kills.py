@@ -125,7 +125,7 @@ def world(keeper: Keeper, warm: Any, tmp_path_factory: pytest.TempPathFactory) -
     """Two databases on a server of one's own, a store of one's own, and in the long form a ClickHouse."""
     with contextlib.ExitStack() as servers:
         postgres = servers.enter_context(Postgres(keeper=keeper, seed=False))
-        store = servers.enter_context(Seaweedfs(keeper=keeper))
+        store = servers.enter_context(Seaweedfs(keeper=keeper, memory="1GiB"))
         url = f"postgresql://postgres:{postgres.superuser_password}@{postgres.host}:{postgres.port}/postgres"
         environ = {**store.environ(), "DATABASE_URL": url, "BACKUP_DATABASES": "app,litellm"}
         if LONG:
