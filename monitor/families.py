@@ -101,6 +101,14 @@ CERTIFICATE = Family(
     CHECK,
     "When the certificate this check last saw expires. No series where no certificate was seen.",
 )
+CHECK_MEASURE = Family(
+    "watchkeeper_check_measure",
+    "gauge",
+    ("service", "check", "measure"),
+    "A number that the newest run of this check saw, named with its unit: jobs_waiting, oldest_job_seconds, "
+    "trace_round_trip_seconds, tokens_today and cost_today_dollars (of our own completions, by LiteLLM's count) and "
+    "others. No series where it saw none.",
+)
 BUILD = Family("watchkeeper_build_info", "info", ("version",), "The version of Watchkeeper that answers.")
 LATENESS = Family("watchkeeper_run_lateness_seconds", "histogram", (), "How long after they were due runs started.")
 LOOP_TURN = Family(
@@ -221,6 +229,7 @@ FAMILIES: tuple[Family, ...] = (
     CHECK_INTERVAL,
     CHECK_INFO,
     CERTIFICATE,
+    CHECK_MEASURE,
     LOOP_TURN,
     LATENESS,
     STATE_FILE,

@@ -25,6 +25,7 @@ from monitor.families import (
     CHECK_LAST_LATENCY,
     CHECK_LAST_RUN,
     CHECK_LATENCY,
+    CHECK_MEASURE,
     CHECK_MISSED,
     CHECK_RUNS,
     CHECK_UNSEEN,
@@ -64,6 +65,7 @@ class CheckRow(NamedTuple):
     runs: Mapping[Verdict, int]
     missed: int
     expires_at: float | None
+    measures: Mapping[str, float]
 
 
 class ServiceRow(NamedTuple):
@@ -182,6 +184,7 @@ def _check_row(status: ServiceStatus, check: CheckStatus) -> CheckRow:
         runs=dict(check.runs),
         missed=check.missed,
         expires_at=_expiry(check, status.facts) if outcome else None,
+        measures=outcome.measures if outcome else {},
     )
 
 
@@ -232,3 +235,5 @@ def _check_samples(row: CheckRow) -> Iterator[Reading]:
     ):
         if value is not None:
             yield family, labels, value
+    for name, number in row.measures.items():
+        yield CHECK_MEASURE, (*labels, name), number
