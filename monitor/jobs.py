@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from monitor.logbook import prune_incidents
+from monitor.logbook import prune_incidents, prune_silences
 from monitor.rollup import prune, roll_up
 from monitor.schedule import Calendar
 from monitor.state import StateFile
@@ -30,4 +30,5 @@ class Jobs:
         while await self._state.transact(lambda conn: prune(conn, self._wall())):
             pass
         await self._state.transact(lambda conn: prune_incidents(conn, self._wall()))
+        await self._state.transact(lambda conn: prune_silences(conn, self._wall()))
         await self._state.tidy()

@@ -2,7 +2,7 @@
 
 Plain functions over a connection; the transaction is the caller's. Times are seconds outside and whole milliseconds
 since the epoch in the tables, the book's monotonic ones too: the one clock that outlives us is the wall's. A row that
-cannot be read is left out, and what a newer version wrote beside what we know is passed over.
+cannot be read is left out and logged, and what a newer version wrote beside what we know is passed over.
 """
 
 import json
@@ -11,12 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import structlog
+
 from config.causes import Cause
 from monitor.database import Schema
 from monitor.history import millis
 from monitor.incidents import Book, Case, Entry, Happening, Held, Incident
 from monitor.judge import State
 from monitor.silences import Silence
+
+log = structlog.get_logger()
 
 DAY = 86_400.0
 KEPT_DAYS = 400
@@ -100,7 +104,7 @@ def load_book(conn: sqlite3.Connection, *, now: float, wall: float) -> Book | No
         try:
             cases[root] = _read_case(json.loads(text), clocks)
         except _UNREADABLE:
-            continue
+            log.warning("incident_unreadable", root=root, says="an open incident is forgotten: its row cannot be read")
     return Book(
         cases=cases,
         held=dict(_read_held(held, clocks)),
@@ -166,22 +170,27 @@ def end_silence(conn: sqlite3.Connection, id_: str) -> bool:
 
 
 def load_silences(conn: sqlite3.Connection, *, wall: float) -> list[Silence]:
-    """The silences that hold or will, oldest first; those that were over a day ago are thrown away.
+    """The silences that hold or will, oldest first."""
+    found = [one for _, one in _silences(conn) if not one.over(wall)]
+    return sorted(found, key=lambda one: (one.since, one.id))
+
+
+def prune_silences(conn: sqlite3.Connection, wall: float) -> int:
+    """Throw away silences that were over a day ago; gives how many.
 
     Not at once: a wall clock that was set ahead for a moment must not end a silence for good.
     """
-    found = []
+    over = [id_ for id_, one in _silences(conn) if one.over(wall - DAY)]
+    return sum(end_silence(conn, id_) for id_ in over)
+
+
+def _silences(conn: sqlite3.Connection) -> Iterator[tuple[str, Silence]]:
     for id_, text in conn.execute("SELECT id, record FROM silences").fetchall():
         try:
             record = json.loads(text)
-            silence = Silence(**_known(Silence, record, _SILENCE_TIMES))
+            yield id_, Silence(**_known(Silence, record, _SILENCE_TIMES))
         except _UNREADABLE:
-            continue
-        if silence.over(wall - DAY):
-            end_silence(conn, id_)
-        elif not silence.over(wall):
-            found.append(silence)
-    return sorted(found, key=lambda one: (one.since, one.id))
+            log.warning("silence_unreadable", id=id_, says="a silence is passed over: its row cannot be read")
 
 
 def _open(conn: sqlite3.Connection) -> Iterator[Incident]:

@@ -1,5 +1,6 @@
 """Incidents, silences and what the core remembers come back from a real SQLite file as they were written."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from config.causes import Cause
 from monitor import logbook
@@ -22,10 +24,12 @@ from monitor.logbook import (
     load_incidents,
     load_silences,
     prune_incidents,
+    prune_silences,
     save_book,
     save_silence,
 )
 from monitor.silences import Silence
+from monitor.state import StateFile
 
 WALL = 1_795_219_200.0
 NOW = 5_000.0
@@ -182,14 +186,16 @@ def test_what_a_newer_version_wrote_is_passed_over(conn: sqlite3.Connection) -> 
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "{}", '{"incident": {}}', '{"incident": 5}', "\x00"])
-def test_what_cannot_be_read_is_left_out(conn: sqlite3.Connection, text: str) -> None:
+def test_what_cannot_be_read_is_left_out_and_logged(conn: sqlite3.Connection, text: str) -> None:
     keep(conn, BOOK)
     conn.execute("INSERT INTO incidents_open VALUES ('redis', ?)", (text,))
     conn.execute("INSERT INTO incidents_past VALUES ('x', 'postgres', 0, 0, ?)", (text,))
     conn.execute("INSERT INTO silences VALUES ('x', ?)", (text,))
-    assert load_book(conn, now=NOW, wall=WALL) == BOOK
-    assert load_incidents(conn) == [INCIDENT]
-    assert load_silences(conn, wall=WALL) == []
+    with capture_logs() as logs:
+        assert load_book(conn, now=NOW, wall=WALL) == BOOK
+        assert load_incidents(conn) == [INCIDENT]
+        assert load_silences(conn, wall=WALL) == []
+    assert [entry["event"] for entry in logs] == ["incident_unreadable", "silence_unreadable"]
     conn.execute("UPDATE incident_notes SET record = ?", (text,))
     book = load_book(conn, now=NOW, wall=WALL)
     assert book is not None
@@ -214,7 +220,24 @@ def test_silences_come_back_and_end(conn: sqlite3.Connection) -> None:
     assert load_silences(conn, wall=WALL) == [once, often]
     assert load_silences(conn, wall=WALL + 60) == [often]
     assert load_silences(conn, wall=WALL) == [once, often], "a clock that was ahead for a moment ended it for good"
-    assert load_silences(conn, wall=WALL + 60 + DAY) == [often]
+    assert prune_silences(conn, WALL + 59 + DAY) == 0
+    assert load_silences(conn, wall=WALL) == [once, often]
+    assert prune_silences(conn, WALL + 60 + DAY) == 1
     assert load_silences(conn, wall=WALL) == [often]
     assert (end_silence(conn, "b"), end_silence(conn, "b")) == (True, False)
     assert load_silences(conn, wall=WALL) == []
+
+
+def test_all_that_a_start_loads_is_only_read(tmp_path: Path) -> None:
+    long_over = Silence(id="a", service="*", why="work", by="Ada", since=1.0, until=2.0)
+
+    async def act() -> tuple[Book | None, list[Silence]]:
+        state = await StateFile.open(tmp_path, schemas=(logbook.SCHEMA,))
+        try:
+            await state.transact(lambda conn: save_silence(conn, long_over))
+            book = await state.read(lambda conn: load_book(conn, now=NOW, wall=WALL))
+            return book, await state.read(lambda conn: load_silences(conn, wall=WALL))
+        finally:
+            await state.close()
+
+    assert asyncio.run(act()) == (None, [])
