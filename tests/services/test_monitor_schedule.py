@@ -18,11 +18,13 @@ from apscheduler.triggers.interval import IntervalTrigger
 from structlog.testing import capture_logs
 
 from config.causes import Cause
+from monitor import logbook
 from monitor.history import Run, write_runs
 from monitor.jobs import Jobs
 from monitor.probes.base import Sight, Verdict
 from monitor.recorder import SCHEMAS
 from monitor.schedule import Calendar, next_times, trigger_of
+from monitor.silences import Silence
 from monitor.state import StateFile
 
 ROOT = Path(__file__).parents[2]
@@ -223,8 +225,12 @@ def count(table: str) -> Callable[[sqlite3.Connection], int]:
 
 def test_the_jobs_roll_up_prune_and_give_space_back(tmp_path: Path) -> None:
     async def act() -> None:
-        state = await StateFile.open(tmp_path, schemas=SCHEMAS)
+        state = await StateFile.open(tmp_path, schemas=(*SCHEMAS, logbook.SCHEMA))
         try:
+            long_over = Silence(
+                id="a", service="*", why="work", by="Ada", since=NOON - 72 * HOUR, until=NOON - 48 * HOUR
+            )
+            await state.transact(lambda conn: logbook.save_silence(conn, long_over))
             days_ago = [NOON - days * 24 * HOUR for days in (5, 4, 1, 0)]
             runs = [a_run(at + second) for at in days_ago for second in range(3_000)]
             await state.transact(lambda conn: write_runs(conn, runs))
@@ -238,6 +244,7 @@ def test_the_jobs_roll_up_prune_and_give_space_back(tmp_path: Path) -> None:
             before = await state.read(lambda conn: conn.execute("PRAGMA page_count").fetchone()[0])
             await jobs.prune()
             assert await state.read(count("outcomes")) == 6_000
+            assert await state.read(count("silences")) == 0
             assert await state.read(lambda conn: conn.execute("PRAGMA freelist_count").fetchone()[0]) == 0
             assert await state.read(lambda conn: conn.execute("PRAGMA page_count").fetchone()[0]) < before
         finally:
