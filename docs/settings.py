@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from config.alert_settings import AlertSettings
-from config.backup_settings import RetentionSettings, ScheduleSettings
+from config.backup_settings import DumpSettings, RetentionSettings, ScheduleSettings
 from config.backup_sources import ClickhouseSettings, PostgresSettings
 from config.backup_store import SealSettings, StoreSettings
 from config.causes import Cause
@@ -149,6 +149,7 @@ def settings_table() -> Iterator[str]:
         ("Backups: when", ScheduleSettings),
         ("Backups: where", StoreSettings),
         ("Backups: how long", RetentionSettings),
+        ("Backups: how they are written", DumpSettings),
         ("Backups: sealed to whom", SealSettings),
         ("Backups of PostgreSQL", PostgresSettings),
         ("Backups of ClickHouse", ClickhouseSettings),
@@ -173,8 +174,10 @@ def services_table() -> Iterator[str]:
     yield "Any `https` address gets a `certificate` check once an hour too, and so does a PostgreSQL, *d*."
     yield "What a server, its version or our rights there cannot tell is shown as not available, with why; that is no"
     yield "failure. What is of a whole server is asked of one of its databases. `writable` and `policy` are asked where"
-    yield "a service that needs it depends on this one, `canary` unless `CANARY_WRITES` is off; WATCH_FILE can switch"
-    yield "each on (`enabled = true`).\n"
+    yield "a service that needs it depends on this one, `canary` and `trace` unless `CANARY_WRITES` is off; WATCH_FILE"
+    yield "can switch each on (`enabled = true`). `queues` and `given_up` look into the Redis the worker depends on,"
+    yield "`litellm_key`, `qdrant_key` and `langfuse_key` try what one service holds for another at that other one; each"
+    yield "is there where both are. `completion` is the only check that costs money, and off unless its model is named.\n"
     yield "| variable | meaning |\n|---|---|"
     for preset in presets().values():
         yield f"| {_addresses(preset)} | {preset.says} |"

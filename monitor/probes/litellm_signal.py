@@ -33,14 +33,9 @@ async def _models(params: LitellmSignalParams, timeout: float, context: ProbeCon
     names = model_names(await _list(params, timeout, context))
     if names is None:
         return told_elsewhere("LiteLLM does not list its models")
-    details = await ask(
-        context, "GET", _url(params, "/health/readiness/details"), timeout=timeout, headers=_key(params)
-    )
     now = asyncio.get_running_loop().time()
     before = context.samples.since(("litellm_models", params.url, params.key), names, MEMORY, now)
-    version = details.get("litellm_version")
-    facts = {"version": version} if isinstance(version, str) and version else {}
-    return weigh_models(names, before, params, facts)
+    return weigh_models(names, before, params)
 
 
 async def _health(params: LitellmSignalParams, timeout: float, context: ProbeContext) -> Answer:
@@ -81,10 +76,7 @@ def model_names(said: Said) -> frozenset[str] | None:
 
 
 def weigh_models(
-    names: frozenset[str],
-    before: tuple[float, frozenset[str]] | None,
-    params: LitellmSignalParams,
-    facts: Mapping[str, str],
+    names: frozenset[str], before: tuple[float, frozenset[str]] | None, params: LitellmSignalParams
 ) -> Answer:
     """Gives what it means that these are listed, where `before` were so many seconds ago. Pure."""
     measures = {"models_listed": float(len(names))}
@@ -93,9 +85,9 @@ def weigh_models(
     share = 100 * len(gone) / len(known) if known else 0.0
     verdict = _verdict(share, params)
     if verdict == Verdict.PASS:
-        return Answer(verdict=verdict, text=f"{len(names)} models listed", facts=facts, measures=measures)
+        return Answer(verdict=verdict, text=f"{len(names)} models listed", measures=measures)
     text = f"{len(names)} models are listed, {len(known)} were {age / 60:.0f} min ago; gone: {_some(gone)}"
-    return Answer(verdict=verdict, text=text, sign="models", code="vanished", facts=facts, measures=measures)
+    return Answer(verdict=verdict, text=text, sign="models", code="vanished", measures=measures)
 
 
 def weigh_health(

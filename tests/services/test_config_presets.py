@@ -22,10 +22,10 @@ WELL = [(kind, version) for kind, service in KINDS.items() for version in servic
 FAULTS = [
     ("litellm", "1.80.8", "db_lost", {"ready": ("fail", Cause.DEPENDENCY)}),
     ("litellm", "1.83.0", "db_lost", {"ready": ("fail", Cause.DEPENDENCY)}),
-    ("litellm", "1.83.10", "db_lost", {}),  # that version says nothing; PostgreSQL is looked at itself
-    ("litellm", "1.84.0", "db_lost", {"ready": ("fail", Cause.DEPENDENCY)}),
+    ("litellm", "1.83.10", "db_lost", {"database": ("fail", Cause.DEPENDENCY)}),  # its readiness says nothing
+    ("litellm", "1.84.0", "db_lost", dict.fromkeys(("ready", "database"), ("fail", Cause.DEPENDENCY))),
     ("litellm", "1.80.8", "db_lost_allowed", {"ready": ("fail", Cause.DEPENDENCY)}),
-    ("litellm", None, "db_not_connected", {"ready": ("fail", Cause.DEPENDENCY)}),
+    ("litellm", None, "db_not_connected", dict.fromkeys(("ready", "database"), ("fail", Cause.DEPENDENCY))),
     ("litellm", None, "shutting_down", {"alive": ("fail", Cause.STOPPING)}),
     ("litellm", None, "key_changed", {"models": ("fail", Cause.AUTH)}),
     ("litellm", None, "salt_changed", {"models": ("warn", Cause.BAD_ANSWER)}),

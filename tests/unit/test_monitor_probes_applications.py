@@ -73,11 +73,11 @@ def test_models_that_vanish_count_by_their_share() -> None:
         ("abc", Verdict.WARN),
         ("abcdefghij", Verdict.WARN),
     ):
-        answer = weigh_models(names - set(gone), (1200.0, names), MODELS, {})
+        answer = weigh_models(names - set(gone), (1200.0, names), MODELS)
         assert answer.verdict == verdict
     assert "gone: a, b, c, d, e and 5 more" in answer.text
-    assert weigh_models(names, None, MODELS, {}).verdict == Verdict.PASS
-    assert weigh_models(names, (60.0, frozenset()), MODELS, {}).verdict == Verdict.PASS
+    assert weigh_models(names, None, MODELS).verdict == Verdict.PASS
+    assert weigh_models(names, (60.0, frozenset()), MODELS).verdict == Verdict.PASS
 
 
 @pytest.mark.parametrize("body", [None, [], "x", {"data": None}, {"data": {"id": 1}}, {"detail": "no"}])

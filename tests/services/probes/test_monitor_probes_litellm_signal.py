@@ -48,7 +48,6 @@ def test_models_that_vanish_are_told_by_name_for_an_hour(contract: ContractFacto
     async def act(watcher: Any) -> None:
         first = await watcher.ask("litellm_signal", asked)
         assert seen(first) == ("pass", "")
-        assert first.facts == {"version": "1.85.0"}
         assert first.measures == {"models_listed": 3.0}
         watcher.wait(600)
         server.break_with("stored_models_vanished")
@@ -227,7 +226,6 @@ def test_the_real_litellm(real: LiteLlm, over: Any) -> None:
     async def act(watcher: Any) -> None:
         models = await watcher.ask("litellm_signal", params(real, "models"), timeout=20)
         assert seen(models) == ("pass", "")
-        assert models.facts["version"].count(".") == 2
         health = await watcher.ask("litellm_signal", params(real, "health"), timeout=20)
         assert seen(health)[0] == "n/a"
         assert "in a database, and has none" in health.evidence.text
