@@ -145,7 +145,6 @@ def in_turn(steps: Sequence[Step], sent: Mapping[str, int]) -> Plan:
     Gives the step whose turn it is. `sent` has for each incident of the key that was told the greatest sequence of
     what was sent. A resolve that came after the next outage's open would end that one, at a provider that knows it by
     its key as well as for who reads it; so once that open was sent, the older incident has nothing to say any more.
-    A resolve that is held back has no open of its own (see Desk): an outage that came meanwhile does not wait for it.
     """
 
     def is_past(step: Step) -> bool:
@@ -154,9 +153,7 @@ def in_turn(steps: Sequence[Step], sent: Mapping[str, int]) -> Plan:
 
     past = [step.row for step in steps if is_past(step)]
     left = [step for step in steps if not is_past(step)]
-    first = min(
-        left, key=lambda step: (step.kind == Kind.RESOLVE and step.row.hold > 0, step.row.sequence), default=None
-    )
+    first = min(left, key=lambda step: step.row.sequence, default=None)
     return Plan(step=first, needless={Fate.OVERTAKEN: past})
 
 

@@ -8,7 +8,7 @@ transaction that keeps the flips. Nothing here waits, and nothing is sent from h
 import asyncio
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -77,7 +77,7 @@ class Desk:
         self._blind = blind
         self._book = book or Book()
         # Services that a provider may still hold an incident of, from before our state was lost.
-        self._forgotten = {BLIND, *(service.name for service in services)} if book is None else set()
+        self._forgotten = {BLIND, *self._graph.services} if book is None else set()
         self._remember_at = 0.0
         self._silences = {silence.id: silence for silence in silences}
         self._kept: Book | None = book
@@ -124,15 +124,36 @@ class Desk:
         self._show(blind)
 
     def save_again(self) -> None:
-        """Have everything written again that is known in memory: the database is a fresh one."""
-        silences = list(self._silences.values())
-        self._keep(self._book, (), (), self._loop.time(), self._wall())
+        """Have everything written again that is known in memory: the database is a fresh one.
+
+        What waited for its provider may be lost with the old one. So what is open is put again where anything waited,
+        unless the fresh outbox knows of it; and whose resolve may have waited is resolved as after lost state.
+        """
+        silences, now, wall = list(self._silences.values()), self._loop.time(), self._wall()
+        self._keep(self._book, (), (), now, wall)
+        waiting = {name for name, status in self._board.outbox.items() if status.pending}
+        again = self._told_again(waiting, now, wall)
+        if any(one.keyed and one.name in waiting for one in self._channels):
+            self._forgotten = {BLIND, *self._graph.services}
 
         def write(conn: sqlite3.Connection) -> None:
             for one in silences:
                 logbook.save_silence(conn, one)
+            known = {(row.channel, row.incident) for put in again for row in outbox.told(conn, put.alert.incident)}
+            _put(conn, [put for put in again if (put.channel, put.alert.incident) not in known])
 
         self._recorder.also(write)
+
+    def _told_again(self, channels: Collection[str], now: float, wall: float) -> list[Put]:
+        """What would be told to those of `channels` that were told of an open incident, had they not been."""
+        book = self._book
+        cases = {root: replace(case, incident=replace(case.incident, told=())) for root, case in book.cases.items()}
+        untold = replace(book, cases=cases, openings=())
+        _, puts = route(untold, (), self._graph, self._known.seen, self._ways(book), now, wall=wall)
+        told = {(channel, one.id) for one in book.open for channel, _ in one.told if channel in channels}
+        return [
+            replace(put, alert=self._masked(put.alert)) for put in puts if (put.channel, put.alert.incident) in told
+        ]
 
     def notice(self, title: str, sentence: str) -> None:
         """Have something told in chat that is about the daemon itself."""

@@ -166,14 +166,6 @@ def test_a_resolve_without_any_open_is_sent(pager: Box) -> None:
     assert pager.send_all() == ["resolve db"]
 
 
-def test_an_outage_does_not_wait_for_a_resolve_that_is_held_back(pager: Box) -> None:
-    """A daemon that lost its state resolves what it sees up, one service after the other, for minutes."""
-    pager.put("resolve", "db#forgotten", hold=600)
-    pager.put("open", "db#1")
-    assert pager.send_all() == ["open db#1"]
-    assert pager.fates("db#forgotten") == ["resolve overtaken"]
-
-
 def test_an_incident_ends_under_the_key_it_was_opened_with(pager: Box) -> None:
     pager.put("open", "db#1")
     pager.send()
