@@ -91,8 +91,8 @@ class Alert:
 
 
 def to_json(alert: Alert) -> str:
-    """The alert as one line of JSON."""
-    return json.dumps(asdict(alert), separators=(",", ":"), ensure_ascii=False)
+    """The alert as one line of JSON, in ASCII: a service may say half a character, which no database takes."""
+    return json.dumps(asdict(alert), separators=(",", ":"))
 
 
 def from_json(text: str) -> Alert:
