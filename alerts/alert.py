@@ -103,7 +103,9 @@ def from_json(text: str) -> Alert:
     return _from_record(json.loads(text))
 
 
-def _from_record(record: Mapping[str, Any]) -> Alert:
+def _from_record(record: Any) -> Alert:
+    if not isinstance(record, Mapping):
+        raise TypeError("no alert")
     known = {one.name for one in fields(Alert)}
     values: dict[str, Any] = {name: value for name, value in record.items() if name in known}
     values["kind"], values["severity"] = Kind(record["kind"]), Severity(record["severity"])
