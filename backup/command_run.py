@@ -5,29 +5,26 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
 from backup.errors import BackupError, SettingsError
 from backup.manifest import Artifact, Engine
 from backup.orders import Orders, Report
+from backup.part import engine_of
 from backup.progress import Bars, Lines, Listener
 from backup.run import take
 from backup.sources.table import clickhouse_ended
 from backup.storage.table import open_storage
 from config import logs
-from config.backup_settings import BackupSettings
+from config.backup_settings import BackupSettings, DumpSettings
 from config.backup_sources import ClickhouseSettings, PostgresSettings
 from config.backup_store import SealSettings, StoreSettings
 from config.env import ConfigError, Env
 from config.logs import Mask
 
 log = structlog.get_logger()
-
-
-# Of what the daemon is told, a run needs these beside the store, the seal and the sources.
-NEEDED = ("BACKUP_ZSTD_LEVEL", "BACKUP_STALL_SECONDS")
 
 
 def run_command(env: Env, *, only: str | None, as_json: bool, stop: threading.Event) -> int:
@@ -52,7 +49,7 @@ def run_command(env: Env, *, only: str | None, as_json: bool, stop: threading.Ev
                     listener=_Logged(listener),
                     environ=env.environ,
                     mask=mask,
-                    only=_engine(only),
+                    only=engine_of(only),
                     stop=stop,
                     unusable=unusable,
                     clickhouse_ended=clickhouse_ended(settings.clickhouse, mask),
@@ -73,12 +70,10 @@ def read_settings(env: Env) -> tuple[BackupSettings, dict[Engine, SettingsError]
 
     Settings of other parts (retention, schedule) are not looked at. Raises ConfigError.
     """
-    scratch = Env(env.environ)
-    read = BackupSettings.read(scratch)
-    settings = replace(read, store=StoreSettings.read(env), seal=SealSettings.read(env))
-    for problem in scratch.problems:
-        if problem.place in NEEDED:
-            env.problem(problem.place, problem.message, problem.remedy)
+    everything = BackupSettings.read(Env(env.environ))
+    settings = replace(
+        everything, store=StoreSettings.read(env), seal=SealSettings.read(env), dump=DumpSettings.read(env)
+    )
     env.check()
     unusable: dict[Engine, SettingsError] = {}
     sections: dict[Engine, Callable[[Env], object]] = {
@@ -94,12 +89,6 @@ def read_settings(env: Env) -> tuple[BackupSettings, dict[Engine, SettingsError]
             first = own.problems[0]
             unusable[engine] = SettingsError(f"{first.place} {first.message}", first.remedy)
     return settings, unusable
-
-
-def _engine(only: str | None) -> Engine | None:
-    if only is None or only in ("postgres", "clickhouse"):
-        return cast("Engine | None", only)
-    raise SettingsError(f"--only {only} names no engine", "write postgres or clickhouse")
 
 
 @contextlib.contextmanager

@@ -95,8 +95,32 @@ SCHEDULES = ("off", "hourly", "daily", "weekly")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DumpSettings:
+    """How a dump is written: `level` is zstd's, `stall_seconds` without a byte end it."""
+
+    level: int = 3
+    stall_seconds: float = 300.0
+
+    @classmethod
+    def read(cls, env: Env) -> "DumpSettings":
+        """This section from `env`; what cannot be used becomes a problem there."""
+        return cls(
+            level=env.whole(
+                "BACKUP_ZSTD_LEVEL", default=3, least=1, most=19, says="zstd level, 1 (fast) to 19 (small)."
+            ),
+            stall_seconds=env.number(
+                "BACKUP_STALL_SECONDS",
+                default=300.0,
+                least=1,
+                most=DAY,
+                says="Seconds without a byte after which a dump is given up.",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackupSettings:
-    """All that a run needs. `level` is zstd's, `stall_seconds` without a byte end a dump, `instance` is who runs."""
+    """All that a run needs. `instance` is who runs."""
 
     store: StoreSettings
     seal: SealSettings
@@ -104,8 +128,7 @@ class BackupSettings:
     postgres: PostgresSettings
     clickhouse: ClickhouseSettings
     schedule: ScheduleSettings
-    level: int = 3
-    stall_seconds: float = 300.0
+    dump: DumpSettings = DumpSettings()
     instance: str = "watchkeeper"
 
     @classmethod
@@ -118,16 +141,7 @@ class BackupSettings:
             postgres=PostgresSettings.read(env),
             clickhouse=ClickhouseSettings.read(env),
             schedule=ScheduleSettings.read(env),
-            level=env.whole(
-                "BACKUP_ZSTD_LEVEL", default=3, least=1, most=19, says="zstd level, 1 (fast) to 19 (small)."
-            ),
-            stall_seconds=env.number(
-                "BACKUP_STALL_SECONDS",
-                default=300.0,
-                least=1,
-                most=DAY,
-                says="Seconds without a byte after which a dump is given up.",
-            ),
+            dump=DumpSettings.read(env),
             instance=read_instance(env),
         )
 

@@ -161,7 +161,7 @@ class ClickhouseSource:
             id=f"watchkeeper-{self._job.point}-{secrets.token_hex(4)}",
             of=f"the backup of {self._label(kind, called)}",
             stop=self._job.stop,
-            stall_seconds=self._job.settings.stall_seconds,
+            stall_seconds=self._job.settings.dump.stall_seconds,
             ended_well=lambda: self._job.storage.stat(f"{key}/{CONTENTS}") is not None,
         )
         self._tasks.append(

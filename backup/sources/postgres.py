@@ -171,7 +171,7 @@ class PostgresSource:
             )
 
         try:
-            limits = Limits(stall_seconds=self._job.settings.stall_seconds, end=self._end)
+            limits = Limits(stall_seconds=self._job.settings.dump.stall_seconds, end=self._end)
             return dump.run(limits, self._job.stop, tell)
         finally:
             dump.close()
@@ -205,7 +205,7 @@ class PostgresSource:
             dump = Dump(argv, self._environ(self._login.database), writer, of="the roles", pass_fds=self._pass_fds)
             try:
                 # No snapshot is needed for them, so that however late it is they are taken.
-                limits = Limits(stall_seconds=self._job.settings.stall_seconds, end=math.inf)
+                limits = Limits(stall_seconds=self._job.settings.dump.stall_seconds, end=math.inf)
                 return dump.run(limits, self._job.stop, lambda: None)
             finally:
                 dump.close()
@@ -245,7 +245,7 @@ class PostgresSource:
             self._job.prefix,
             folder,
             recipients=self._job.settings.seal.recipients,
-            level=self._job.settings.level,
+            level=self._job.settings.dump.level,
         )
         try:
             yield writer

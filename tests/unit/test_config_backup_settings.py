@@ -34,7 +34,7 @@ def test_with_nothing_set_backups_go_to_a_folder_here() -> None:
     assert settings.postgres == PostgresSettings()
     assert settings.clickhouse == ClickhouseSettings()
     assert settings.schedule == ScheduleSettings(schedule="daily", hour=3, on_startup=False)
-    assert (settings.level, settings.stall_seconds) == (3, 300)
+    assert (settings.dump.level, settings.dump.stall_seconds) == (3, 300)
 
 
 def test_every_variable_of_the_templates_backup_service() -> None:

@@ -20,6 +20,7 @@ from backup.manifest import MANIFEST
 from backup.postgres.login import Login
 from backup.postgres.target import Target
 from backup.storage.table import open_storage
+from config.backup_settings import DumpSettings
 from config.backup_store import StoreSettings
 from config.secret import Secret
 from demo.ports import free_port
@@ -115,7 +116,7 @@ def test_what_the_program_warns_of_is_kept(
 
 
 def test_a_dump_that_stands_still_is_ended(bench: Any, fake: Callable[..., Path], database: str) -> None:
-    bench.settings = replace(bench.settings, stall_seconds=0.5)
+    bench.settings = replace(bench.settings, dump=DumpSettings(stall_seconds=0.5))
     began = time.monotonic()
     error = failed(bench, bench.take(database, clients=fake("head -c 5000000 /dev/zero; exec sleep 60")))
     assert "pg_dump stood still for 0.5 s" in error
@@ -124,7 +125,7 @@ def test_a_dump_that_stands_still_is_ended(bench: Any, fake: Callable[..., Path]
 
 
 def test_a_store_that_takes_nothing_ends_the_dump(bench: Any, held: Any, large: str) -> None:
-    bench.settings = replace(bench.settings, stall_seconds=1.0)
+    bench.settings = replace(bench.settings, dump=DumpSettings(stall_seconds=1.0))
     report = bench.take(large)
     held.release.set()
     assert report.exit_code == 1
