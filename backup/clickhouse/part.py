@@ -12,6 +12,7 @@ from backup.clickhouse.restore import Restored, Restorer, is_there, refuse_older
 from backup.clickhouse.swap import Exchange, Swapped, swap_all
 from backup.describe import size
 from backup.errors import ArchiveError, BackupError, TargetError
+from backup.layout import left_aside
 from backup.manifest import Artifact, Engine, rfc3339
 from backup.part import Hands, Order
 from backup.plan import NATIVE_RATE, duration
@@ -22,11 +23,13 @@ from backup.selection import Chosen, Selection
 
 @dataclass(slots=True, kw_only=True)
 class Item:
-    """One database: restored as `into`; unless `kept` is "", exchanged with the live one, whose tables go there."""
+    """One database: restored as `into` (`ready` when an earlier restore has done that); unless `kept` is "", exchanged
+    with the live one, whose tables go there."""
 
     chosen: Chosen
     into: str
     kept: str = ""
+    ready: bool = False
     restored: Restored | None = None
     swapped: Swapped | None = None
 
@@ -81,7 +84,7 @@ class ClickhousePart:
                     )
                 self._items.append(self._placed(chosen, taken))
                 bytes_needed, free = space(self._server, chosen.artifact)
-                need += bytes_needed
+                need += 0 if self._items[-1].ready else bytes_needed
                 if need > free:
                     raise TargetError(
                         f"ClickHouse has {size(free)} free on its disks, and about {size(need)} are needed",
@@ -101,10 +104,11 @@ class ClickhousePart:
         for item in self._items:
             artifact = item.chosen.artifact
             need, free = space(self._server, artifact)
-            total += need
+            total += 0 if item.ready else need
             how = f'comes back as "{item.into}"'
             if item.kept:
-                how = f'is restored as "{item.into}" and exchanged with the live "{item.name}", kept as "{item.kept}"'
+                first = "was restored before as" if item.ready else "is restored as"
+                how = f'{first} "{item.into}" and is exchanged with the live "{item.name}", kept as "{item.kept}"'
             elif item.into != item.name and not self._names.get(item.name):
                 how += ", beside the live database; --swap puts it in its place"
             yield f'"{item.name}" as of {item.chosen.point.id} {how}; it needs {size(need)}, {size(free)} are free'
@@ -123,9 +127,7 @@ class ClickhousePart:
         try:
             for item in self._items:
                 self._at = item.name
-                item.restored = self._restorer.database(
-                    item.chosen.artifact, item.chosen.point.prefix, item.into, only=self._order.tables
-                )
+                item.restored = self._bring_back(item)
         except BaseException:
             self.drop()
             raise
@@ -177,6 +179,8 @@ class ClickhousePart:
             if item.swapped:
                 yield f'  the tables it replaced are kept in "{item.kept}"; drop that database when all is well'
                 yield from (f"  {note}" for note in item.swapped.notes)
+                yield "  to take the exchange back, with all writers stopped, run in clickhouse-client:"
+                yield from (f"    {line}" for line in item.swapped.back)
 
     def proofs(self) -> Iterator[tuple[Point, str, Proof]]:
         """Every database that was restored whole and compared without a doubt."""
@@ -213,9 +217,22 @@ class ClickhousePart:
         if wanted and wanted != source:
             raise TargetError(f'the ClickHouse database "{wanted}" is not empty', "name a new one: --database SRC=DST")
         day = f"{chosen.point.begun_at:%Y%m%d}"
-        into = _free(f"{source}_restored_{day}", taken)
+        if not self._order.swap:
+            return Item(chosen=chosen, into=_free(f"{source}_restored_{day}", taken))
         today = f"{self._hands.catalog.storage.now():%Y%m%d}"
-        return Item(chosen=chosen, into=into, kept=_free(f"{source}_before_{today}", taken) if self._order.swap else "")
+        kept = _free(f"{source}_before_{today}", taken)
+        for one in sorted(taken):
+            if left_aside(one) == (source, "restored") and self._restorer.same(chosen.artifact, one):
+                return Item(chosen=chosen, into=one, kept=kept, ready=True)
+        return Item(chosen=chosen, into=_free(f"{source}_restored_{day}", taken), kept=kept)
+
+    def _bring_back(self, item: Item) -> Restored:
+        artifact = item.chosen.artifact
+        if not item.ready:
+            return self._restorer.database(artifact, item.chosen.point.prefix, item.into, only=self._order.tables)
+        if (found := self._restorer.same(artifact, item.into)) is None:
+            raise TargetError(f'"{item.into}" was changed a moment ago', "run again: it is then restored anew")
+        return found
 
     def _restore_access(self, point: Point, artifact: Artifact) -> None:
         try:

@@ -21,7 +21,7 @@ from backup.clickhouse.gate import hold, release, server_time
 from backup.clickhouse.look import tables
 from backup.clickhouse.sql import name
 from backup.clickhouse.steps import SETTINGS, Ledger, Step
-from backup.clickhouse.swap_plan import Plan, make_plan, steps_by_hand
+from backup.clickhouse.swap_plan import Plan, make_plan, steps_back, steps_by_hand
 from backup.errors import BackupError, SourceError, StoppedError, TargetError
 from backup.manifest import Artifact
 
@@ -32,7 +32,8 @@ _CREATE = re.compile(r"^(CREATE (?:MATERIALIZED VIEW|VIEW|DICTIONARY))")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swapped:
-    """What a swap did: `kept` is the database with the old data; writers were held off for `held_seconds` ."""
+    """What a swap did: `kept` is the database with the old data; writers were held off for `held_seconds`; `back` are
+    the statements that take it back, for a person."""
 
     database: str
     kept: str
@@ -40,6 +41,7 @@ class Swapped:
     held: tuple[str, ...]
     held_seconds: float
     notes: tuple[str, ...]
+    back: tuple[str, ...]
 
 
 class Exchange:
@@ -107,6 +109,7 @@ class Exchange:
             held=tuple(one for level in self._plan.held for one in level),
             held_seconds=self.held_seconds,
             notes=tuple(notes),
+            back=tuple(steps_back(self._plan, self.kept)),
         )
 
 

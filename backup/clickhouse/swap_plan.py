@@ -83,6 +83,17 @@ def steps_by_hand(plan: Plan, kept: str) -> list[str]:
     return [*steps, "-- let the writers in again"]
 
 
+def steps_back(plan: Plan, kept: str) -> list[str]:
+    """What a person would run in clickhouse-client to have the old tables again, with all writers stopped."""
+    changed = [one for one in plan.created if one in plan.live_tables]
+    steps = [
+        f"DROP {'DICTIONARY' if ddl.startswith('CREATE DICTIONARY') else 'VIEW'} {name(plan.live, one)} SYNC;"
+        for one, ddl in plan.created.items()
+    ]
+    steps += [f"EXCHANGE TABLES {name(plan.live, one)} AND {name(kept, one)};" for one in plan.pairs]
+    return steps + [f"{plan.live_tables[one].ddl};" for one in changed]
+
+
 def target_of(ddl: str) -> tuple[str, str] | None:
     """The database and table a materialized view writes to; None when it keeps its rows itself."""
     found = _TARGET.match(ddl)

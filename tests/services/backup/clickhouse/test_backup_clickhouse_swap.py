@@ -283,11 +283,31 @@ def test_a_dropped_table_comes_back_and_a_newer_one_stays(lab: Any, database: st
     lab.run(f"CREATE TABLE {name(database, 'newer')} (a Int8) ENGINE = MergeTree ORDER BY a")
     lab.run(f"DROP VIEW {name(database, 'kinds')} SYNC")
 
+    before = look(lab, database)
     swapped = exchange(lab, artifact, aside)
 
     assert "newer" in swapped.notes[0]
     assert len(ids(lab, database, "plain")) == 1000
     assert count(lab, f"SELECT sum(n) AS m FROM {name(database, 'kinds')}") == 1000
+    # What it says for taking it back does that, but for what there was not before.
+    for statement in swapped.back:
+        lab.run(statement.removesuffix(";"))
+    after = look(lab, database)
+    assert set(after) - set(before) == {"plain"}
+    assert {one: after[one] for one in before} == before
+    lab.run(f"INSERT INTO {name(database, 'raw')} SELECT 5000, 'after'")
+    assert count(lab, f"SELECT sum(n) AS m FROM {name(database, 'total')}") == 1001
+
+
+def test_what_was_restored_before_serves_the_swap_while_it_is_the_same(lab: Any, database: str) -> None:
+    fill(lab, database)
+    artifact, aside = restored_beside(lab, database)
+    found = lab.restorer().same(artifact, aside)
+    assert found is not None
+    assert (found.level, found.created) == ("equal", False)
+    lab.run(f"INSERT INTO {name(aside, 'plain')} SELECT 5000")
+    assert lab.restorer().same(artifact, aside) is None
+    assert lab.restorer().same(artifact, "no such database") is None
 
 
 def test_a_hold_ends_by_itself(lab: Any, database: str) -> None:
