@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from config.causes import Cause
+from config.checks import HttpParams
 from config.services import Service, discover
 from demo.contract import Contract
 from demo.contracts.table import KINDS
@@ -169,3 +171,14 @@ def test_a_qdrant_key_that_is_refused(contract: ContractFactory) -> None:
     seen = look(service)
     assert seen["collections"] == (Verdict.FAIL, Cause.AUTH)
     assert (seen["ready"][0], seen["identity"][0]) == (Verdict.PASS, Verdict.PASS)
+
+
+@pytest.mark.parametrize("version", [None, "1.80.8"])
+def test_a_spent_budget_of_our_own_key_is_no_outage(contract: ContractFactory, version: str | None) -> None:
+    """LiteLLM answers any question of such a key so; the stand-in does for completions."""
+    server = contract("litellm", version=version, fault="budget_exceeded")
+    check = next(check for check in watched(server).checks if check.name == "models")
+    assert isinstance(check.params, HttpParams)
+    params = replace(check.params, paths=("/v1/chat/completions",), method="POST")
+    outcome = asyncio.run(run_check(replace(check, params=params), ProbeContext()))
+    assert (outcome.verdict, outcome.evidence.sign) == (Verdict.PASS, "budget_exceeded")
