@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -34,7 +34,11 @@ LOOK_TIMEOUT = 30.0
 SETTLE = 60.0  # seconds after the start before a missed run is made up for: a crash loop must not dump endlessly
 FIRST_RETRY, LONGEST_RETRY = 600.0, 4 * 3600.0
 LAST_WORDS = 2.8  # seconds a run gets to clean up after itself when the daemon ends
-EXIT_DONE, EXIT_CONFIGURATION = 0, 2
+EXIT_DONE, EXIT_CONFIGURATION, EXIT_LOCKED = 0, 2, 3
+
+Hear = Callable[[bytes], None]
+Command = Callable[[tuple[str, ...], Hear], Awaitable[int]]
+"""Runs `python -m backup` with these arguments, hands over each line it writes, and gives its exit code."""
 
 SCHEMA = Schema(
     owner="backups",
@@ -112,7 +116,7 @@ def with_backups(services: Iterable[Service], settings: BackupSettings | None, n
 class Backups:
     """Takes backups when they are due. `board.backup` shows how far it is; nothing else writes it.
 
-    `ended` is called with each run that has ended.
+    `ended` is called with each run that has ended; `command` runs the program.
     """
 
     def __init__(
@@ -123,8 +127,10 @@ class Backups:
         state: StateFile,
         wall: Callable[[], float],
         ended: Callable[[Run], None] = lambda _: None,
+        command: Command | None = None,
     ) -> None:
         self._ended = ended
+        self._command = command or run_command
         self._trigger = trigger_of(settings.schedule.schedule, settings.schedule.hour)
         self._settings = settings
         self._state = state
@@ -154,7 +160,7 @@ class Backups:
         failures = 0
         kept = await self._state.read(lambda conn: newest_runs(conn, 50))
         self._recall(kept)
-        retry: float | None = SETTLE if await self._behind(kept) else None
+        retry = await self._catch_up(kept)
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(retry):
@@ -167,25 +173,31 @@ class Backups:
             if failures and ended.exit_code != EXIT_CONFIGURATION:
                 retry = min(LONGEST_RETRY, FIRST_RETRY * 2 ** (failures - 1))
 
-    async def _behind(self, kept: list[Run]) -> bool:
-        """Whether a run is to be made at the start: one was missed, there never was one, or the user wants it so.
+    async def _catch_up(self, kept: list[Run]) -> float | None:
+        """Seconds until a run is made at the start: one was missed, there never was one, or the user wants it so. None
+        when none is to be made.
 
-        The store is asked as well, since our own memory may have gone with a container. A run that was begun counts,
-        whatever became of it: a run that kills the daemon must not be begun again at every start.
+        The store is asked as well, since our own memory may have gone with a container; one that does not tell, most
+        often because it starts with us, is given time. A run that was begun counts, whatever became of it: a run that
+        kills the daemon must not be begun again at every start.
         """
-        now = self._wall()
-        begun = [run.at for run in kept] + [now - age for age in await self._ages()]
+        ages, now = await self._ages(), self._wall()
+        begun = [run.at for run in kept] + [now - age for age in ages or ()]
         due = previous_due(self._trigger, datetime.fromtimestamp(now, UTC))
         if self._settings.schedule.on_startup:
-            return now - max(begun, default=0.0) > FIRST_RETRY
-        return not begun or (due is not None and max(begun) < due.timestamp())
+            wanted = now - max(begun, default=0.0) > FIRST_RETRY
+        else:
+            wanted = not begun or (due is not None and max(begun) < due.timestamp())
+        if not wanted:
+            return None
+        return FIRST_RETRY if ages is None else SETTLE
 
-    async def _ages(self) -> list[float]:
-        """How many seconds ago each run was begun that the store knows of, finished or not."""
+    async def _ages(self) -> list[float] | None:
+        """How many seconds ago each run was begun that the store knows of, finished or not; None: it does not tell."""
         lines: list[bytes] = []
-        if await self._child(("list", "--json"), lines.append):
-            log.warning("store_not_read", says="the store does not tell its restore points: a missed run waits")
-            return [0.0]
+        if await self._command(("list", "--json"), lines.append):
+            log.warning("store_not_read", says="the store does not tell its restore points: a missed run waits for it")
+            return None
         document = json.loads(b"".join(lines))
         return [float(one["age_seconds"]) for one in (*document["points"], *document["unfinished"])]
 
@@ -195,7 +207,7 @@ class Backups:
         if good:
             status.last_success_at = good[0].at + good[0].seconds
         if kept:
-            status.last = replace_run(kept[0])
+            status.last = shown(kept[0])
 
     async def _take(self, why: str) -> Run:
         """Makes one run, then lets retention have its say. Gives how it ended."""
@@ -206,7 +218,7 @@ class Backups:
         log.info("backup_started", why=why)
         last: dict[str, Any] = {}
         try:
-            code = await self._child(("run", "--json"), lambda line: self._hear(line, last))
+            code = await self._command(("run", "--json"), lambda line: self._hear(line, last))
         finally:
             self.status.running = False
         run = replace(
@@ -221,32 +233,26 @@ class Backups:
         self._told(run)
         self._ended(run)
         if code != EXIT_CONFIGURATION:
-            await self._child(("prune", "--json"), lambda _: None)
+            await self._prune()
         return run
+
+    async def _prune(self) -> None:
+        """Lets retention have its say, in a line for each point: as JSON all of them are one, too long to be read."""
+        code = await self._command(("prune",), lambda _: None)
+        if code not in (EXIT_DONE, EXIT_LOCKED):
+            log.error(
+                "prune_failed", exit_code=code, says="old restore points were not removed, and the store fills up"
+            )
 
     def _told(self, run: Run) -> None:
         self.status.runs += 1
-        self.status.last = replace_run(run)
+        self.status.last = shown(run)
         if run.exit_code == EXIT_DONE:
             self.status.last_success_at = run.at + run.seconds
             log.info("backup_done", point=run.point, seconds=round(run.seconds, 1), stored_bytes=run.stored_bytes)
         else:
             self.status.failed_runs += 1
             log.error("backup_failed", exit_code=run.exit_code, says=f"backup failed: {run.error}")
-
-    async def _child(self, arguments: tuple[str, ...], hear: Callable[[bytes], None]) -> int:
-        """Runs one command of backup's to its end and gives its exit code; each line it writes is handed to `hear`."""
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, limit=1 << 20
-        )
-        try:
-            assert process.stdout is not None
-            async for line in process.stdout:
-                hear(line)
-            return await process.wait()
-        except BaseException:
-            await end(process)
-            raise
 
     def _hear(self, line: bytes, last: dict[str, Any]) -> None:
         try:
@@ -257,6 +263,21 @@ class Backups:
             self.status.progress = event
         elif isinstance(event, dict) and event.get("event") == "finished":
             last.update(event)
+
+
+async def run_command(arguments: tuple[str, ...], hear: Hear) -> int:
+    """Runs one command of backup's to its end and gives its exit code. Cancelled, it ends the command first."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, limit=1 << 20
+    )
+    try:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            hear(line)
+        return await process.wait()
+    except BaseException:
+        await end(process)
+        raise
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
@@ -273,7 +294,7 @@ async def end(process: asyncio.subprocess.Process) -> None:
             process.kill()
 
 
-def replace_run(run: Run) -> dict[str, Any]:
+def shown(run: Run) -> dict[str, Any]:
     """A run as the status document shows it."""
     return {
         "point": run.point,
