@@ -13,6 +13,7 @@ from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, not_aske
 from monitor.probes.fetch import fetch, request
 
 LIMIT = 4_194_304  # bytes: a list of some thousand models
+SANE = 1e15  # no number that an answer holds here is larger
 OWN_SHARE = 0.95  # of a run's time for its questions, so that it is told apart from a probe that hangs
 
 
@@ -78,6 +79,13 @@ async def ask(
     except (ValueError, RecursionError):
         parsed = None
     return Said(status=reply.status, headers=dict(reply.headers), body=parsed, text=reply.text[:2000])
+
+
+def number(value: object) -> float | None:
+    """Gives a number out of an answer as a float of a size that can be worked with; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < SANE:
+        return None
+    return float(value)
 
 
 def bearer(key: Secret) -> dict[str, str]:

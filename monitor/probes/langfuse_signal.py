@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from config.checks import LangfuseSignalParams
-from monitor.probes.ask import Said, ask, beside, told_elsewhere
+from monitor.probes.ask import Said, ask, beside, number, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.langfuse_trace import round_trip
 
@@ -80,12 +80,11 @@ def weigh_propagation(seen: Mapping[str, Any], stood: float, params: LangfuseSig
         verdict = Verdict.WARN
     if verdict == Verdict.PASS:
         return Answer(verdict=verdict, text=f"events are passed on; {far}", measures=measures)
-    last = seen.get("secondsSinceLastRun")
-    ran = f"; its job last began {last / 60:.0f} min ago" if isinstance(last, int | float) else ""
+    last = number(seen.get("secondsSinceLastRun"))
+    ran = f"; its job last began {last / 60:.0f} min ago" if last is not None else ""
     text = f"events arrive, and for {stood / 60:.0f} min none was passed on; {far}{ran}"
     return Answer(verdict=verdict, text=text, sign="propagation", code="behind", measures=measures)
 
 
 def _delay(seen: Mapping[str, Any]) -> float | None:
-    delay = seen.get("propagationDelaySeconds")
-    return float(delay) if isinstance(delay, int | float) else None
+    return number(seen.get("propagationDelaySeconds"))

@@ -8,7 +8,7 @@ from typing import Final
 
 from config.checks import LitellmSignalParams
 from monitor.net import Stage, progress
-from monitor.probes.ask import Said, ask, bearer, told_elsewhere
+from monitor.probes.ask import Said, ask, bearer, number, told_elsewhere
 from monitor.probes.base import Answer, ProbeContext, Verdict, not_available
 from monitor.probes.litellm_words import is_budget, is_own_refusal, provider_trouble
 
@@ -146,11 +146,11 @@ def _late(timeout: float, account: Account) -> Answer:
 
 def _price(said: Said) -> tuple[int, float]:
     """The tokens and the dollars of a completion, as LiteLLM counts them."""
-    told = said.get("usage", "total_tokens")
-    tokens = max(1, told) if isinstance(told, int) else RESERVE
+    told = number(said.get("usage", "total_tokens"))
+    tokens = RESERVE if told is None else max(1, int(told))
     for name in ("x-litellm-response-cost", "x-litellm-response-cost-original"):
         try:
-            return tokens, max(0.0, float(said.headers[name]))
+            return tokens, max(0.0, number(float(said.headers[name])) or 0.0)
         except (KeyError, ValueError):
             continue
     return tokens, 0.0

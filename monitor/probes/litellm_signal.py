@@ -98,7 +98,7 @@ def weigh_health(
     What is older than FRESH, and a model that is no longer in `names`, does not count; a wildcard is never listed.
     """
     rows = [row for row in latest.values() if isinstance(row, dict) and _age(row, now) <= FRESH]
-    rows = [row for row in rows if not names or row.get("model_name") in names or "*" in str(row.get("model_name"))]
+    rows = [row for row in rows if not names or _name(row) in names or "*" in _name(row)]
     if not rows:
         return not_available(
             "LiteLLM stored no check of its models in the last two hours; general_settings.background_health_checks "
@@ -115,7 +115,7 @@ def weigh_health(
     row = sick[troubles.index(code)]
     text = (
         f"{len(sick)} of {len(rows)} models fail LiteLLM's own check: "
-        f"{_some(sorted({str(one.get('model_name')) for one in sick}))}; {row.get('model_name')} "
+        f"{_some(sorted({_name(one) for one in sick}))}; {_name(row)} "
         f"{_age(row, now) / 60:.0f} min ago: {row.get('error_message') or 'no reason given'}"
     )
     return Answer(verdict=verdict, text=text, sign="health", code=code, measures=measures)
@@ -125,6 +125,10 @@ def _verdict(share: float, params: LitellmSignalParams) -> Verdict:
     if params.fail is not None and share >= params.fail:
         return Verdict.FAIL
     return Verdict.WARN if params.warn is not None and share >= params.warn else Verdict.PASS
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row.get("model_name"))
 
 
 def _some(names: list[str]) -> str:

@@ -6,11 +6,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from config.checks import LangfuseSignalParams, LitellmSignalParams, QueueSignalParams
+from config.checks import KeySignalParams, LangfuseSignalParams, LitellmSignalParams, QueueSignalParams
 from config.secret import Secret
 from monitor.probes.ask import Said
 from monitor.probes.base import Verdict
+from monitor.probes.key_signal import weigh as weigh_key
 from monitor.probes.langfuse_signal import weigh_propagation
 from monitor.probes.langfuse_trace import LABEL, NAME, otel_span, trace_event
 from monitor.probes.litellm_completion import RESERVE, Account, weigh
@@ -114,6 +117,7 @@ def test_of_several_troubles_the_most_frequent_is_told_else_the_worst() -> None:
         ({"total_tokens": -5}, "-1", 1, 0.0),
         ({"total_tokens": "many"}, "much", RESERVE, 0.0),
         (None, "nan", RESERVE, 0.0),
+        (None, "1e400", RESERVE, 0.0),
     ],
 )
 def test_what_a_completion_costs_is_booked(usage: Any, cost: str, tokens: int, dollars: float) -> None:
@@ -200,3 +204,29 @@ def test_what_we_write_says_whose_it_is() -> None:
     one = span["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
     assert (one["name"], len(one["traceId"]), len(one["spanId"])) == (NAME, 32, 16)
     assert one["startTimeUnixNano"] == str(int(NOW.timestamp()) * 10**9)
+
+
+KEYS = st.sampled_from(
+    [
+        *("data", "id", "error", "type", "message", "choices", "usage", "total_tokens", "result", "status"),
+        *("model_name", "error_message", "checked_at", "unhealthy", "propagationDelaySeconds", "secondsSinceLastRun"),
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=8), inner, max_size=6),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(body=JSON, status=st.sampled_from((200, 207, 400, 401, 403, 404, 429, 500, 503)))
+def test_whatever_stands_in_an_answer_is_weighed(body: Any, status: int) -> None:
+    answer = said(body, status)
+    model_names(answer)
+    weigh(answer, "m", 1.0, Account(day=NOW.date()))
+    for provider in ("litellm", "qdrant", "langfuse"):
+        weigh_key(answer, KeySignalParams(url="http://l", key=Secret("k"), provider=provider))
+    if isinstance(body, dict):
+        weigh_health(body, frozenset("a"), NOW, HEALTH)
+        weigh_propagation(body, 90, LangfuseSignalParams(url="http://w", signal="propagation", warn=60))
