@@ -13,7 +13,7 @@ from config.causes import Cause
 from config.checks import PARAMS, TcpParams
 from config.secret import Secret
 from config.services import Check, Service
-from monitor.backups import Run, replace_run
+from monitor.backups import Run, shown
 from monitor.board import BackupStatus, Board, CheckStatus, ServiceStatus
 from monitor.diagnose.base import Diagnosis
 from monitor.incidents import BLIND, Entry, Happening, Incident
@@ -39,7 +39,7 @@ def board() -> Board:
         checks={"answers": CheckStatus(check=check, outcome=outcome, diagnosis=found, ran_at=NOW)},
         diagnosis=found,
     )
-    backup = BackupStatus(schedule="daily", last_success_at=NOW, last=replace_run(Run(at=NOW)))
+    backup = BackupStatus(schedule="daily", last_success_at=NOW, last=shown(Run(at=NOW)))
     return Board(instance="here", version="1", started_at=NOW, services={"x": status}, backup=backup)
 
 

@@ -1,5 +1,6 @@
 """Every command of the page for 3 a.m., and RECOVERY.md with other people's tools, run as they stand."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from backup.catalog import Catalog
+from backup.manifest import RECOVERY
 from backup.seal import KeyPair, keygen
 from backup.storage.table import open_storage
 from config.backup_store import StoreSettings
@@ -61,13 +63,23 @@ class Stack:
         return done.stdout
 
     def point(self) -> str:
-        env = Env(self.environ)
-        store = StoreSettings.read(env)
-        storage = open_storage(store)
-        try:
-            return Catalog(storage, store.source).load("latest").id
-        finally:
-            storage.close()
+        return self._looked()[0]
+
+    def page(self) -> str:
+        """RECOVERY.md of the newest point."""
+        return self._looked()[1]
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """What a person fills into RECOVERY.md, and what is there for it."""
+        access, secret = self.environ["MINIO_ACCESS_KEY"], self.environ["MINIO_SECRET_KEY"]
+        return "ACCESS_KEY=... SECRET_KEY=...", f"ACCESS_KEY={access} SECRET_KEY={secret}"
+
+    def _looked(self) -> tuple[str, str]:
+        store = StoreSettings.read(Env(self.environ))
+        with contextlib.closing(open_storage(store)) as storage:
+            point = Catalog(storage, store.source).load("latest")
+            return point.id, storage.get(point.prefix + RECOVERY).decode()
 
 
 @pytest.fixture
@@ -137,19 +149,14 @@ def test_recovery_with_other_peoples_tools(guide_stack: Stack, helpers: Any) -> 
     """From S3, sealed, by rclone, age, zstd, psql and pg_restore; of ours only the page is used."""
     stack = guide_stack
     stack.run("python -P -m backup run --only postgres", BACKUP_AGE_RECIPIENTS=stack.pair.recipient)
-    store = StoreSettings.read(Env(stack.environ))
-    storage = open_storage(store)
-    page = storage.get(f"{store.source}/{stack.point()}/RECOVERY.md").decode()
-    storage.close()
-    blocks = [text for kind, text in BLOCK.findall(page) if kind == "bash" and "mc alias" not in text]
+    blocks = [text for kind, text in BLOCK.findall(stack.page()) if kind == "bash" and "mc alias" not in text]
     text = "\n".join(blocks)
-    keys = f"ACCESS_KEY={stack.environ['MINIO_ACCESS_KEY']} SECRET_KEY={stack.environ['MINIO_SECRET_KEY']}"
     server = (
         f"PGHOST={stack.new.host} PGPORT={stack.new.port} PGUSER=postgres PGPASSWORD={stack.new.superuser_password}"
     )
-    assert "ACCESS_KEY=... SECRET_KEY=..." in text
+    assert stack.keys[0] in text
     assert "PGHOST=localhost PGPORT=5432 PGUSER=postgres PGPASSWORD=..." in text
-    text = text.replace("ACCESS_KEY=... SECRET_KEY=...", keys)
+    text = text.replace(*stack.keys)
     text = text.replace("PGHOST=localhost PGPORT=5432 PGUSER=postgres PGPASSWORD=...", server)
     text = text.replace("-i key.txt", f"-i {stack.folder / 'key.txt'}")
     with stack.new.connect() as connection:  # what --create makes must not be there
@@ -158,6 +165,33 @@ def test_recovery_with_other_peoples_tools(guide_stack: Stack, helpers: Any) -> 
     stack.run(text, PYTHONPATH="/nowhere")
     for database in ("litellm", "langfuse"):
         assert helpers.script(stack.new, database) == helpers.script(stack.postgres, database)
+
+
+# What is not to be had from any package index: its one call as an HTTP request to the server of the test.
+CLIENT = """#!{python}
+import sys
+from urllib.request import Request, urlopen
+assert sys.argv[1:4] == ["--host", "localhost", "--query"], sys.argv
+headers = {{"X-ClickHouse-User": "{user}", "X-ClickHouse-Key": "{password}"}}
+print(urlopen(Request("{url}", sys.argv[4].encode(), headers)).read().decode())
+"""
+
+
+def test_recovery_of_clickhouse(guide_stack: Stack, fresh_clickhouse: Any, helpers: Any) -> None:
+    """The page's statement restores onto another server, which knows nothing but the store and its keys."""
+    stack, new = guide_stack, fresh_clickhouse(seed=0)
+    stack.run("python -P -m backup run --only clickhouse")
+    blocks = [text for kind, text in BLOCK.findall(stack.page()) if kind == "bash"]
+    (text,) = [text for text in blocks if "clickhouse-client" in text]
+    client = stack.folder / "bin" / "clickhouse-client"
+    client.parent.mkdir()
+    client.write_text(CLIENT.format(python=sys.executable, url=new.url, user=new.user, password=new.password))
+    client.chmod(0o700)
+    stack.run(text.replace(*stack.keys), PATH=f"{client.parent}:{stack.environ['PATH']}")
+    tables = "SELECT name, engine FROM system.tables WHERE database = 'default' ORDER BY name"
+    assert "traces" in stack.clickhouse.query(tables)
+    for question in (tables, "SELECT count(), sum(cityHash64(*)) FROM traces"):
+        assert new.query(question) == stack.clickhouse.query(question)
 
 
 def test_the_page_has_no_command_that_is_not_run() -> None:
