@@ -1,6 +1,6 @@
 """The command line: run, list, show, verify, restore, prune, keygen. Each command reads only the settings it needs.
 
-Exit codes: 0 done; 1 something failed; 2 what we were told cannot be used; 3 another run holds the lock.
+Exit codes: 0 done; 1 something failed; 2 what we were told cannot be used; 3 another run holds the lock; 130 stopped.
 """
 
 import contextlib
@@ -31,6 +31,8 @@ app = typer.Typer(
     help="Restore points of PostgreSQL and ClickHouse in a bucket or a folder.",
     add_completion=False,
     no_args_is_help=True,
+    epilog="Exit codes: 0 done; 1 something failed; 2 what we were told cannot be used; 3 another run holds the lock; "
+    "130 stopped. Restoring at 3 a.m.: docs/guides/restore.md, and the RECOVERY.md beside each restore point.",
     pretty_exceptions_enable=False,
 )
 log = structlog.get_logger()

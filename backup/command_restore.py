@@ -84,7 +84,7 @@ def restore_command(
             catalog=Catalog(storage, source or store.source),
             environ=env.environ,
             listener=listener,
-            say=typer.echo,
+            say=listener.say,
             agree=lambda cuts: yes or _agrees(cuts),
             identities=read_identities(needed(env, SealSettings.read, "BACKUP_AGE_IDENTITY")),
             postgres=postgres,
@@ -123,12 +123,18 @@ class Talk:
     def ended(self, artifact: Artifact) -> None:
         """Nothing: the report tells."""
 
+    def say(self, text: str) -> None:
+        """A line below the bars, which have come to their end by then."""
+        self.close()
+        typer.echo(text)
+
     def note(self, text: str) -> None:
         """A line."""
         typer.echo(text)
 
     def close(self) -> None:
-        """Takes the bars away."""
+        """Ends the bars; the next progress makes new ones."""
+        self._bars = None
         self._stack.close()
 
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
+import typer
 
+from backup.describe import size
 from backup.errors import BackupError, SettingsError
 from backup.manifest import Artifact, Engine
 from backup.orders import Orders, Report
@@ -46,7 +48,7 @@ def run_command(env: Env, *, only: str | None, as_json: bool, stop: threading.Ev
             storage = open_storage(settings.store)
             with contextlib.closing(storage):
                 orders = Orders(
-                    listener=_Logged(listener),
+                    listener=_Logged(listener) if isinstance(listener, Lines) else listener,
                     environ=env.environ,
                     mask=mask,
                     only=engine_of(only),
@@ -61,7 +63,10 @@ def run_command(env: Env, *, only: str | None, as_json: bool, stop: threading.Ev
             raise
         if isinstance(listener, Lines):
             listener.write("finished", **finished(report))
-    log.info("backup_finished", **finished(report))
+    if isinstance(listener, Lines):
+        log.info("backup_finished", **finished(report))
+    else:
+        typer.echo(summary(report))
     return report.exit_code
 
 
@@ -117,6 +122,16 @@ def finished(report: Report) -> dict[str, Any]:
         "skew_seconds": report.manifest.skew_seconds if report.manifest else 0.0,
         "errors": [error[:600] for error in report.errors[:10]],
     }
+
+
+def summary(report: Report) -> str:
+    """A report in a line, for a person."""
+    facts = finished(report)
+    if report.manifest is None:
+        return f"NOTHING was backed up and nothing is listed, after {report.seconds:.0f} s"
+    failed = f"INCOMPLETE, {facts['failed']} failed: " if facts["failed"] else ""
+    kept = f"{facts['whole']} dumps are whole, {size(facts['stored_bytes'])} stored"
+    return f"restore point {report.point}: {failed}{kept}, after {report.seconds:.0f} s"
 
 
 class _Logged:

@@ -146,7 +146,8 @@ class Bars:
 
     def started(self, point: str, expected: Sequence[Expected]) -> None:
         """A bar for each artifact."""
-        self._console.print(f"restore point {point}", markup=False, highlight=False)
+        if expected:
+            self._console.print(f"taking restore point {point}", markup=False, highlight=False)
         for one in expected:
             self._task(one.engine, one.name, one.bytes)
 

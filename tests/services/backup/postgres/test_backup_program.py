@@ -414,3 +414,5 @@ def test_on_a_terminal_a_person_sees_bars(program: Any, large: str) -> None:
     assert f"postgres {large}" in done.stdout
     assert "MiB" in done.stdout
     assert '{"event"' not in done.stdout
+    assert "backup_finished" not in done.stdout
+    assert re.search(r"restore point \S+: 2 dumps are whole, \S+ MiB stored, after \d+ s", done.stdout)
