@@ -14,6 +14,7 @@ from backup.describe import age, described, short, size
 from backup.errors import BackupError
 from backup.layout import begun_at
 from backup.lease import Lease
+from backup.manifest import EVERYTHING
 from backup.owner import Owner
 from backup.proof import DAMAGED, LEVELS, seen_by_the_run
 from backup.proof import read as read_proofs
@@ -79,7 +80,7 @@ def _grouped(labels: Sequence[str], before: str = "") -> str:
     names: dict[str, list[str]] = {}
     for label in labels:
         engine, _, name = short(label).partition(" ")
-        names.setdefault(engine, []).append("all of it" if name == "*" else name)
+        names.setdefault(engine, []).append("all of it" if name == EVERYTHING else name)
     return "\n".join(f"{before}{engine}: {', '.join(found)}" for engine, found in names.items())
 
 

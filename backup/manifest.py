@@ -13,6 +13,8 @@ MANIFEST = "manifest.json"
 RUN = "run.json"
 PROOF = "proof.json"
 RECOVERY = "RECOVERY.md"
+# The name of an artifact that stands for all of an engine, when it failed before its databases were known.
+EVERYTHING = "*"
 
 Engine = Literal["postgres", "clickhouse"]
 Kind = Literal["database", "globals"]

@@ -21,7 +21,7 @@ from backup.errors import BackupError, SettingsError, StoppedError
 from backup.fingerprints import fingerprints
 from backup.layout import new_point, point_prefix
 from backup.lease import Lease
-from backup.manifest import MANIFEST, RECOVERY, RUN, Artifact, Engine, Manifest, rfc3339
+from backup.manifest import EVERYTHING, MANIFEST, RECOVERY, RUN, Artifact, Engine, Manifest, rfc3339
 from backup.orders import Orders, Report
 from backup.owner import Owner
 from backup.progress import Listener
@@ -34,8 +34,6 @@ from config.backup_settings import BackupSettings
 T = TypeVar("T")
 log = structlog.get_logger()
 
-EVERYTHING = "*"
-"""The name of an artifact that stands for all of an engine, when it failed before its databases were known."""
 # Seconds that sources have to end in, and that cleaning may take, once we are told to stop.
 STOPPED_WAIT = 1.8
 CLEAN_WAIT = 0.7

@@ -7,9 +7,7 @@ from itertools import chain
 
 from backup.catalog import Catalog, Point
 from backup.layout import left_aside
-from backup.manifest import Artifact, Engine
-
-EVERYTHING = "*"
+from backup.manifest import EVERYTHING, Artifact, Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from backup.layout import left_aside
+from backup.manifest import EVERYTHING
+from backup.proof import DAMAGED
 
 SHRUNKEN = 0.5  # of the size before: less than that and something is missing that nobody removed on purpose
 LATE_SHARE = 0.25  # of the schedule's period: how much later than due a backup may be before it counts as late
@@ -15,7 +17,6 @@ LATE_LEAST = 1800.0  # seconds, for schedules so short that a quarter of them is
 OVERDUE_PERIODS = 2.0  # periods without a good backup, beyond which it is down, not degraded
 RECENT = 3  # good points that say what a usual size and a usual duration are
 MOST_NAMED = 5
-DAMAGED = "damaged"  # the proof of a point in which `verify` found something wrong
 
 Grade = Literal["pass", "warn", "fail"]
 
@@ -169,7 +170,7 @@ def _runs(engine: str, rows: Sequence[Row]) -> list[Row]:
 
 def _known(engine: str, rows: Sequence[Row]) -> list[str]:
     """What there is to back up of an engine, as its newest run knew that came as far as looking."""
-    everything = f"{engine}/database/*"
+    everything = f"{engine}/database/{EVERYTHING}"
     looked = [row for row in _runs(engine, rows) if everything not in row.failed]
     if not looked:
         return [everything]
@@ -189,6 +190,8 @@ def hours(seconds: float) -> str:
 
 def _names(labels: Sequence[str]) -> str:
     """Labels as people read them, cut where there are many: postgres/database/litellm → litellm (postgres)."""
-    parts = [label.replace("/database/*", "/database/all of it").split("/", 2) for label in labels[:MOST_NAMED]]
+    parts = [
+        label.replace(f"/database/{EVERYTHING}", "/database/all of it").split("/", 2) for label in labels[:MOST_NAMED]
+    ]
     shown = [f"{part[-1]} ({part[0]})" if len(part) > 1 else part[0] for part in parts]
     return ", ".join(shown) + (f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else "")
