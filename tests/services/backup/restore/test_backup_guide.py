@@ -126,6 +126,9 @@ def test_every_command_of_the_page(guide_stack: Stack, helpers: Any) -> None:
             assert "is back" in said[-1]
             assert "ALTER DATABASE" in said[-1]
     everything = "\n".join(said)
+    between = re.search(r"snapshots within ([0-9.e-]+) s", everything)
+    assert between is not None
+    assert float(between[1]) < 1, "PostgreSQL's databases and ClickHouse's are of one moment"
     assert point in said[0]
     assert "sealed to 1 key" in everything
     assert f'beside the live database, as "litellm_restored_{point[:8]}"' in everything
