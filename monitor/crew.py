@@ -108,6 +108,7 @@ class Crew:
             settings=alerts,
             tracks=tracks,
             book=await state.read(lambda conn: logbook.load_book(conn, now=loop.time(), wall=wall())),
+            forgotten=await state.read(logbook.load_forgotten),
             silences=await state.read(lambda conn: logbook.load_silences(conn, wall=wall())),
             wall=wall,
             blind=lookout.blindness,

@@ -45,9 +45,9 @@ TURN = 1.0  # seconds between two turns that nothing else brought about
 class Desk:
     """The watch's Keeper, in front of `recorder`; and what the web shows and changes of incidents and silences.
 
-    `book` is what was kept from before, None when nothing ever was: the state is new, or was lost. `blind` tells
-    whether we can look at all; `wall` gives epoch seconds. `turns` counts the decisions. To be made on the loop that
-    the watch runs on.
+    `book` is what was kept from before, None when nothing ever was: the state is new, or was lost. `forgotten` are the
+    services that were not yet dealt with after that when the last daemon ended. `blind` tells whether we can look at
+    all; `wall` gives epoch seconds. `turns` counts the decisions. To be made on the loop that the watch runs on.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Desk:
         settings: AlertSettings,
         tracks: Mapping[str, Track],
         book: Book | None,
+        forgotten: Collection[str] = (),
         silences: Iterable[Silence],
         wall: Callable[[], float],
         blind: Callable[[Iterable[str]], Blindness | None] = lambda _: None,
@@ -77,7 +78,8 @@ class Desk:
         self._blind = blind
         self._book = book or Book()
         # Services that a provider may still hold an incident of, from before our state was lost.
-        self._forgotten = {BLIND, *self._graph.services} if book is None else set()
+        everything = {BLIND, *self._graph.services}
+        self._forgotten = everything if book is None else everything & set(forgotten)
         self._remember_at = 0.0
         self._silences = {silence.id: silence for silence in silences}
         self._kept: Book | None = book
@@ -130,11 +132,11 @@ class Desk:
         unless the fresh outbox knows of it; and whose resolve may have waited is resolved as after lost state.
         """
         silences, now, wall = list(self._silences.values()), self._loop.time(), self._wall()
-        self._keep(self._book, (), (), now, wall)
         waiting = {name for name, status in self._board.outbox.items() if status.pending}
         again = self._told_again(waiting, now, wall)
         if any(one.keyed and one.name in waiting for one in self._channels):
             self._forgotten = {BLIND, *self._graph.services}
+        self._keep(self._book, (), (), now, wall)
 
         def write(conn: sqlite3.Connection) -> None:
             for one in silences:
@@ -245,10 +247,11 @@ class Desk:
     def _keep(self, book: Book, ended: Sequence[Incident], puts: Sequence[Put], now: float, wall: float) -> None:
         """Hands the recorder what has to be written. Whatever it is, it can be written twice."""
         self._kept = book
-        puts = [replace(put, alert=self._masked(put.alert)) for put in puts]
+        puts, forgotten = [replace(put, alert=self._masked(put.alert)) for put in puts], frozenset(self._forgotten)
 
         def write(conn: sqlite3.Connection) -> None:
             logbook.save_book(conn, book, now=now, wall=wall)
+            logbook.save_forgotten(conn, forgotten)
             for incident in ended:
                 logbook.add_past(conn, incident)
             _put(conn, puts)

@@ -7,7 +7,7 @@ cannot be read is left out and logged, and what a newer version wrote beside wha
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -115,6 +115,21 @@ def load_book(conn: sqlite3.Connection, *, now: float, wall: float) -> Book | No
         blind=rest.get("blind") is True,
         sighted=_time(rest.get("sighted"), clocks),
     )
+
+
+def save_forgotten(conn: sqlite3.Connection, names: Collection[str]) -> None:
+    """Keep of which services providers may still hold an incident from before the state was lost."""
+    record = json.dumps(sorted(names), separators=(",", ":"))
+    conn.execute("INSERT OR REPLACE INTO incident_notes VALUES ('forgotten', ?)", (record,))
+
+
+def load_forgotten(conn: sqlite3.Connection) -> frozenset[str]:
+    """The services that `save_forgotten` was given last."""
+    found = conn.execute("SELECT record FROM incident_notes WHERE name = 'forgotten'").fetchone()
+    try:
+        return frozenset(_words(json.loads(found[0]))) if found else frozenset()
+    except ValueError:
+        return frozenset()
 
 
 def add_past(conn: sqlite3.Connection, incident: Incident) -> None:

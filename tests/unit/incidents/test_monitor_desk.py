@@ -17,10 +17,11 @@ from config.watched import Check, Service
 from monitor import logbook
 from monitor.board import Board
 from monitor.database import Schema, connect, migrate
-from monitor.desk import Desk
+from monitor.desk import RESOLVES_APART, Desk
 from monitor.facts import Facts
 from monitor.incidents import Book, Case, Incident
 from monitor.judge import State, Track
+from monitor.probes.base import Evidence, Outcome, Sight, Verdict
 
 NOON = 1_790_000_000.0
 
@@ -42,6 +43,12 @@ class Pen:
     facts: Facts = field(default_factory=Facts)
     writes: list[Callable[[sqlite3.Connection], None]] = field(default_factory=list)
 
+    def saw(self, *_: Any) -> None:
+        """Nothing is kept of it."""
+
+    def moved(self, *_: Any) -> None:
+        """Nor of this."""
+
     def also(self, write: Callable[[sqlite3.Connection], None]) -> None:
         self.writes.append(write)
 
@@ -54,15 +61,32 @@ def database() -> Iterator[sqlite3.Connection]:
     conn.close()
 
 
+SERVICE = Service(
+    name="postgres",
+    kind="postgres",
+    title="Postgres",
+    address="postgres:1",
+    checks=(Check(name="ready", kind="tcp", params=TcpParams(host="h", port=1)),),
+)
+
+
+def make_desk(pen: Pen, board: Board, state: State, book: Book | None, **more: Any) -> Desk:
+    """A desk that watches one service, which was in `state`, for a chat and a pager. To be called on a loop."""
+    channels = (Place("slack"), Place("pagerduty", pages=True, keyed=True))
+    made: dict[str, Any] = {"state": None, "recorder": pen, "board": board, "channels": channels, **more}
+    return Desk(
+        [SERVICE],
+        settings=AlertSettings(),
+        tracks={"postgres": replace(Track(since=NOON, watched_since=NOON), state=state)},
+        book=book,
+        silences=(),
+        wall=lambda: NOON + 100,
+        **made,
+    )
+
+
 def written(database: sqlite3.Connection, told: tuple[str, ...], waiting: tuple[str, ...]) -> list[tuple[str, Kind]]:
     """What the outbox holds after `save_again`: one incident is open, `told` know of it, `waiting` had a backlog."""
-    service = Service(
-        name="postgres",
-        kind="postgres",
-        title="Postgres",
-        address="postgres:1",
-        checks=(Check(name="ready", kind="tcp", params=TcpParams(host="h", port=1)),),
-    )
 
     async def scene() -> None:
         now, pen, board = asyncio.get_running_loop().time(), Pen(), Board(instance="here", version="1", started_at=NOON)
@@ -77,17 +101,7 @@ def written(database: sqlite3.Connection, told: tuple[str, ...], waiting: tuple[
             told=tuple((name, "down") for name in told),
         )
         case = Case(incident=incident, began=now - 100, opened=now - 100, spoken=now - 100, told_state="down")
-        channels = (Place("slack"), Place("pagerduty", pages=True, keyed=True))
-        made: dict[str, Any] = {"state": None, "recorder": pen, "board": board, "channels": channels}
-        desk = Desk(
-            [service],
-            settings=AlertSettings(),
-            tracks={"postgres": replace(Track(since=NOON, watched_since=NOON), state=State.DOWN)},
-            book=Book(cases={"postgres": case}, round_over=True),
-            silences=(),
-            wall=lambda: NOON + 100,
-            **made,
-        )
+        desk = make_desk(pen, board, State.DOWN, Book(cases={"postgres": case}, round_over=True))
         for _ in range(2):  # a database may fail twice
             desk.save_again()
         for write in pen.writes:
@@ -107,3 +121,31 @@ def test_what_did_not_wait_or_was_not_told_is_not(
     database: sqlite3.Connection, told: tuple[str, ...], waiting: tuple[str, ...]
 ) -> None:
     assert written(database, told, waiting) == []
+
+
+def test_what_was_forgotten_is_resolved_though_the_daemon_is_killed_once_more(
+    virtual: Callable[..., Any], database: sqlite3.Connection
+) -> None:
+    """Lost state has everything resolved that turns out to be up, one by one; that must not be lost in its turn."""
+
+    async def scene() -> None:
+        pen, board = Pen(), Board(instance="here", version="1", started_at=NOON)
+        make_desk(pen, board, State.UNKNOWN, None).turn()  # killed before it looked at anything
+        for write in pen.writes:
+            write(database)
+        now, pen = asyncio.get_running_loop().time(), Pen()
+        book, forgotten = logbook.load_book(database, now=now, wall=NOON), logbook.load_forgotten(database)
+        assert book is not None
+        desk = make_desk(pen, board, State.UP, book, forgotten=forgotten)
+        passed = Outcome(verdict=Verdict.PASS, latency=0.0, evidence=Evidence(sight=Sight.ANSWERED, text=""))
+        desk.saw(SERVICE, SERVICE.checks[0], NOON, passed, None)
+        for _ in range(3):
+            desk.turn()
+            await asyncio.sleep(RESOLVES_APART)
+        for write in pen.writes:
+            write(database)
+
+    virtual(scene())
+    rows = database.execute("SELECT channel, kind, dedup_key FROM outbox ORDER BY dedup_key").fetchall()
+    assert rows == [("pagerduty", "resolve", "here/postgres"), ("pagerduty", "resolve", "here/watch")]
+    assert not logbook.load_forgotten(database)
