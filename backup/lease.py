@@ -25,7 +25,7 @@ from backup.manifest import rfc3339
 from backup.owner import Owner
 from backup.storage.base import Storage
 
-Purpose = Literal["run", "prune", "sweep"]
+Purpose = Literal["run", "prune"]
 TTL = 60.0
 # Of its life: when it is renewed, and how long before its end its holder stops trusting it. A store's clock tells
 # seconds only, so that both who writes and who reads it may be wrong by one.

@@ -29,7 +29,8 @@ T = TypeVar("T")
 SINGLE_PUT = 5 * 1024 * 1024
 CODE = re.compile(rb"<Code>\s*([\w.]{1,64})\s*</Code>")
 PRESIGNED_FOR = timedelta(minutes=15)
-# A probe that is older was left by a process that died over it.
+# What a probe writes, beside the sources and never below one; an older one was left by a process that died over it.
+PROBE = re.compile(r"probe-[0-9a-f]{16}")
 PROBE_LIVES = timedelta(minutes=5)
 
 
@@ -291,7 +292,8 @@ class S3Storage:
             return self._conditional
 
     def _clear_probes(self) -> None:
-        if found := list(self.list("probe-")):
+        # A source may begin like that: what lies below it is none of ours.
+        if found := [one for one in self.list("probe-") if PROBE.fullmatch(one.key)]:
             old = self.now() - PROBE_LIVES
             self.delete([one.key for one in found if one.modified < old])
 

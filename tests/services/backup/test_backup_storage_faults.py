@@ -461,8 +461,11 @@ def test_what_a_killed_probe_left_is_cleared_once_it_is_old(proxied: StoreSettin
     """Who dies between the two halves of a look at conditional PUT leaves an object outside every point."""
     first = quick(proxied)
     first.put("probe-0123456789abcdef", b"one")
+    # Sources may be named like that.
+    theirs = "probe-shop-production/20261121T030000Z-7f3a/manifest.json"
+    first.put(theirs, b"{}")
     assert first.put_new("default/a", b"x")
-    assert {stored.key for stored in first.list("")} == {"default/a", "probe-0123456789abcdef"}
+    assert {stored.key for stored in first.list("")} == {"default/a", "probe-0123456789abcdef", theirs}
 
     class Later(S3Storage):
         def now(self) -> datetime:
@@ -470,6 +473,6 @@ def test_what_a_killed_probe_left_is_cleared_once_it_is_old(proxied: StoreSettin
 
     later = Later(proxied)
     assert later.put_new("default/b", b"x")
-    assert {stored.key for stored in later.list("")} == {"default/a", "default/b"}
+    assert {stored.key for stored in later.list("")} == {"default/a", "default/b", theirs}
     for storage in (first, later):
         storage.close()

@@ -30,7 +30,7 @@ class Killed(BaseException):
 
 
 def lease_of(storage: Any, source: str = "default", **arguments: Any) -> Lease:
-    lease = Lease(storage, source, owner=Owner.here("test"), purpose="sweep", **arguments)
+    lease = Lease(storage, source, owner=Owner.here("test"), purpose="prune", **arguments)
     return lease.acquire()
 
 
