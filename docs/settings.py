@@ -176,8 +176,8 @@ def services_table() -> Iterator[str]:
     yield "failure. What is of a whole server is asked of one of its databases. `writable` and `policy` are asked where"
     yield "a service that needs it depends on this one, `canary` and `trace` unless `CANARY_WRITES` is off; WATCH_FILE"
     yield "can switch each on (`enabled = true`). `queues` and `given_up` look into the Redis the worker depends on,"
-    yield "`litellm_key`, `qdrant_key` and `langfuse_key` try what one service holds for another at that other one; each"
-    yield "is there where both are. `completion` is the only check that costs money, and off unless its model is named.\n"
+    yield "`litellm_key`, `qdrant_key` and `langfuse_key` try what one service holds for another at that other one;"
+    yield "each is there where both are. `completion` alone costs money, and is off unless its model is named.\n"
     yield "| variable | meaning |\n|---|---|"
     for preset in presets().values():
         yield f"| {_addresses(preset)} | {preset.says} |"
