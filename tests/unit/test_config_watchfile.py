@@ -17,6 +17,7 @@ from config.checks import (
     TcpParams,
     TlsParams,
 )
+from config.presets import presets
 from config.secret import Secret
 from config.services import Check, Discovery, Service, discover
 from config.watchfile import line_of
@@ -227,6 +228,9 @@ HOSTS = [
 DIALLED = ("tcp", "tls", "redis", "postgres", "grpc")
 
 
+ALL_OFF = "".join(f"[services.redis.checks.{name}]\nenabled = false\n" for name in presets()["redis"].checks)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "place", "says"),
     [
@@ -255,7 +259,7 @@ DIALLED = ("tcp", "tls", "redis", "postgres", "grpc")
             "services.litellm.checks.ready.kind",
             "cannot be",
         ),
-        ("[services.redis.checks.ping]\nenabled = false\n", 1, "services.redis", "no check that is on"),
+        (ALL_OFF, 1, "services.redis", "no check that is on"),
         ("[services.A_b.checks.x]\n", 1, "services.A_b", "not a name"),
         ("[services.a.checks]\n", 1, "services.a", "no check of its own"),
         ("services = 3\n", 1, "services", "not a table"),
