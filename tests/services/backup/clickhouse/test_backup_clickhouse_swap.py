@@ -176,7 +176,7 @@ def test_langfuse_tables_are_swapped_under_load(
 
 # Of the 18 steps: 0 to 7 hold two tables and their restored ones, 8 to 11 drop views, 12 to 15 exchange, 16 and 17 make
 # the views again.
-FAILING = (1, 6, 9, 11, 12, 13, 15, 16, 17)
+FAILING = (1, 6, 9, 13, 15, 17)
 
 
 def test_a_failure_at_any_step_puts_everything_back(lab: Any, database: str) -> None:
@@ -202,12 +202,12 @@ def test_when_the_second_database_fails_the_first_is_put_back(
 ) -> None:
     second = f"{database} 2"
     lab.run(f"CREATE DATABASE {name(second)}")
-    for one in (database, second):
-        fill(lab, one)
+    fill(lab, database)
+    lab.run(f"CREATE TABLE {name(second, 'plain')} (id UInt64) ENGINE = MergeTree ORDER BY id")
     made = [(*restored_beside(lab, one), one) for one in (database, second)]
     before = [look(lab, found) for _, aside, one in made for found in (one, aside)]
     server = Breaking(lab.settings.clickhouse, lab.mask)
-    server.left = 18 + 14  # all of the first's steps, and the second's third exchange
+    server.left = 18  # all of the first's steps, and none of the second's
     exchanges = [Exchange(server, artifact, aside, f"{one}__before_1") for artifact, aside, one in made]
     writer = write(lab, name(database, "raw"), "number AS id, 'odd' AS kind", 10_000)
     with pytest.raises(TargetError, match=r"broken by the test.*; .käse.* put back as before"):

@@ -105,7 +105,7 @@ def test_a_rich_database_comes_back_equal(
 
     artifact = bench.artifact(report, f"postgres/database/{name}")
     assert artifact.readable
-    assert artifact.pieces[0].key == "postgres/%C3%9Cn%C3%AF%20%22quoted%22%20name%3D1.dump.zst/000000"
+    assert artifact.pieces[0].key == "postgres/~c3~9cn~c3~af~20~22quoted~22~20name~3d1.dump.zst/000000"
     assert {table.name: table.rows for table in artifact.tables} == {
         '"Ünï schema"."T ""quoted"" ☃"': 500,
         "public.child": 2,
