@@ -11,7 +11,7 @@ import structlog
 import typer
 
 from backup.describe import size
-from backup.errors import BackupError, SettingsError
+from backup.errors import BackupError, SettingsError, StoreFullError
 from backup.manifest import Artifact, Engine
 from backup.orders import Orders, Report
 from backup.part import engine_of
@@ -59,7 +59,13 @@ def run_command(env: Env, *, only: str | None, as_json: bool, stop: threading.Ev
                 report = take(settings, storage, orders)
         except BackupError as error:
             if isinstance(listener, Lines):
-                listener.write("finished", point="", exit_code=error.exit_code, errors=[mask.clean(str(error))])
+                listener.write(
+                    "finished",
+                    point="",
+                    exit_code=error.exit_code,
+                    errors=[mask.clean(str(error))],
+                    error_class=type(error).__name__,
+                )
             raise
         if isinstance(listener, Lines):
             listener.write("finished", **finished(report))
@@ -121,7 +127,15 @@ def finished(report: Report) -> dict[str, Any]:
         "seconds": report.seconds,
         "skew_seconds": report.manifest.skew_seconds if report.manifest else 0.0,
         "errors": [error[:600] for error in report.errors[:10]],
+        "error_class": worst_class(report),
     }
+
+
+def worst_class(report: Report) -> str:
+    """The class of what went wrong, "" when nothing did; a full store before all else, since it stops every run."""
+    classes = [str(one.detail.get("error_class", "")) for one in report.artifacts if one.status != "whole"]
+    full = StoreFullError.__name__
+    return full if full in classes else next(filter(None, classes), "")
 
 
 def summary(report: Report) -> str:

@@ -28,6 +28,11 @@ class BackupError(Exception):
         self.remedy = remedy
 
 
+def class_of(error: BackupError) -> dict[str, str]:
+    """What an artifact that failed keeps of `error` beside its text, for machines."""
+    return {"error_class": type(error).__name__}
+
+
 class SettingsError(BackupError):
     """What we were told cannot be used."""
 

@@ -17,7 +17,7 @@ import structlog
 from backup import manifest as archive
 from backup import recovery, runfile
 from backup.catalog import Catalog
-from backup.errors import BackupError, SettingsError, StoppedError
+from backup.errors import BackupError, SettingsError, StoppedError, class_of
 from backup.fingerprints import fingerprints
 from backup.layout import new_point, point_prefix
 from backup.lease import Lease
@@ -263,7 +263,15 @@ class _Run:
 
     def _failed(self, engine: Engine, error: BackupError) -> Artifact:
         text = self._orders.mask.clean(str(error))
-        return Artifact(engine=engine, kind="database", name=EVERYTHING, status="failed", server="", error=text)
+        return Artifact(
+            engine=engine,
+            kind="database",
+            name=EVERYTHING,
+            status="failed",
+            server="",
+            error=text,
+            detail=class_of(error),
+        )
 
     def _report(self, made: Manifest | None) -> Report:
         return Report(

@@ -34,7 +34,8 @@ LOOK_TIMEOUT = 30.0
 SETTLE = 60.0  # seconds after the start before a missed run is made up for: a crash loop must not dump endlessly
 FIRST_RETRY, LONGEST_RETRY = 600.0, 4 * 3600.0
 LAST_WORDS = 2.8  # seconds a run gets to clean up after itself when the daemon ends
-EXIT_DONE, EXIT_CONFIGURATION, EXIT_LOCKED = 0, 2, 3
+EXIT_DONE, EXIT_CONFIGURATION, EXIT_LOCKED, EXIT_STOPPED = 0, 2, 3, 130
+STORE_FULL = "StoreFullError"  # backup.errors'
 
 Hear = Callable[[bytes], None]
 Command = Callable[[tuple[str, ...], Hear], Awaitable[int]]
@@ -49,6 +50,7 @@ SCHEMA = Schema(
             stored_bytes INTEGER NOT NULL, error TEXT NOT NULL
         ) STRICT;
         """,
+        "ALTER TABLE backup_runs ADD COLUMN error_class TEXT NOT NULL DEFAULT ''",
     ),
     live=("backup_runs",),
 )
@@ -64,12 +66,16 @@ class Run:
     seconds: float = 0.0
     stored_bytes: int = 0
     error: str = ""
+    error_class: str = ""
 
 
 def save_run(conn: sqlite3.Connection, run: Run) -> None:
     """Keeps a run, over what was kept of its start; of old ones the newest 400 stay."""
-    row = (round(run.at), run.point, run.exit_code, run.seconds, run.stored_bytes, run.error[:2000])
-    conn.execute("INSERT OR REPLACE INTO backup_runs VALUES (?, ?, ?, ?, ?, ?)", row)
+    row = (
+        *(round(run.at), run.point, run.exit_code, run.seconds, run.stored_bytes),
+        *(run.error[:2000], run.error_class[:100]),
+    )
+    conn.execute("INSERT OR REPLACE INTO backup_runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     conn.execute("DELETE FROM backup_runs WHERE at NOT IN (SELECT at FROM backup_runs ORDER BY at DESC LIMIT 400)")
 
 
@@ -77,8 +83,16 @@ def newest_runs(conn: sqlite3.Connection, limit: int) -> list[Run]:
     """The newest runs, newest first."""
     rows = conn.execute("SELECT * FROM backup_runs ORDER BY at DESC LIMIT ?", (limit,))
     return [
-        Run(at=at, point=point, exit_code=code, seconds=seconds, stored_bytes=stored, error=error)
-        for at, point, code, seconds, stored, error in rows
+        Run(
+            at=at,
+            point=point,
+            exit_code=code,
+            seconds=seconds,
+            stored_bytes=stored,
+            error=error,
+            error_class=error_class,
+        )
+        for at, point, code, seconds, stored, error, error_class in rows
     ]
 
 
@@ -108,7 +122,7 @@ def with_backups(services: Iterable[Service], settings: BackupSettings | None, n
         address=str(settings.store.folder or settings.store.endpoint),
         checks=(check,),
         depends_on=tuple(service.name for service in services if service.name == store),
-        start_period=period + FIRST_RETRY,
+        start_period=0.0,  # that the first run has not ended yet is an outcome of its own
     )
     return tuple(sorted((*services, backups), key=lambda service: service.name))
 
@@ -168,7 +182,7 @@ class Backups:
             self._wanted.clear()
             why, self._why = self._why or "a run that was missed or failed", ""
             ended = await self._take(why)
-            failures = 0 if ended.exit_code == EXIT_DONE else failures + 1
+            failures = 0 if ended.exit_code in (EXIT_DONE, EXIT_LOCKED) else failures + 1
             retry = None
             if failures and ended.exit_code != EXIT_CONFIGURATION:
                 retry = min(LONGEST_RETRY, FIRST_RETRY * 2 ** (failures - 1))
@@ -228,6 +242,7 @@ class Backups:
             seconds=self._wall() - began,
             stored_bytes=int(last.get("stored_bytes", 0)),
             error="; ".join(map(str, last.get("errors", []))) or ("" if code == EXIT_DONE else f"exit code {code}"),
+            error_class=str(last.get("error_class", "")),
         )
         await self._state.transact(lambda conn: save_run(conn, run))
         self._told(run)
@@ -250,6 +265,8 @@ class Backups:
         if run.exit_code == EXIT_DONE:
             self.status.last_success_at = run.at + run.seconds
             log.info("backup_done", point=run.point, seconds=round(run.seconds, 1), stored_bytes=run.stored_bytes)
+        elif run.exit_code == EXIT_LOCKED:
+            log.info("backup_left_to_another", says=run.error)
         else:
             self.status.failed_runs += 1
             log.error("backup_failed", exit_code=run.exit_code, says=f"backup failed: {run.error}")
@@ -303,4 +320,5 @@ def shown(run: Run) -> dict[str, Any]:
         "seconds": round(run.seconds, 1),
         "stored_bytes": run.stored_bytes,
         "error": run.error,
+        "error_class": run.error_class,
     }

@@ -21,12 +21,14 @@ from config.configuration import Configuration
 from config.services import Check, Service
 from monitor import logbook
 from monitor.alive import LoopSigns, standing_still
-from monitor.backups import EXIT_DONE, Backups, Run, with_backups
+from monitor.backups import EXIT_DONE, EXIT_LOCKED, EXIT_STOPPED, STORE_FULL, Backups, Run, with_backups
 from monitor.backups import SCHEMA as BACKUP_RUNS
+from monitor.backups import SERVICE as BACKUPS
 from monitor.board import Board
 from monitor.database import Schema
 from monitor.desk import Desk
 from monitor.facts import Facts, load_facts
+from monitor.freshness import FailedRun
 from monitor.heartbeat import Heartbeat
 from monitor.history import load_tracks
 from monitor.jobs import Jobs
@@ -69,6 +71,8 @@ class Crew:
         self._context = ProbeContext()
         self._signs = LoopSigns(time.monotonic)
         self._backups: Backups | None = None
+        self._context.failed_backup = self._failed_backup
+        self._context.first_backup = lambda: board.backup is not None and not board.backup.last
         self._heartbeat: Heartbeat | None = None
         self._calendar = Calendar(wall)
         channels = open_channels(configuration.alerts)
@@ -241,11 +245,23 @@ class Crew:
         busy = (self._board.services[name].facts.get(BUSY_WITH) for name in (service.name, *service.depends_on))
         return service.kind == "postgres" and any(one not in (None, CLIENTS) for one in busy)
 
+    def _failed_backup(self) -> FailedRun | None:
+        """The newest run, if it ended by itself and left nothing in the store."""
+        last = self._board.backup.last if self._board.backup else {}
+        if not last or last["point"] or last["exit_code"] in (None, EXIT_DONE, EXIT_LOCKED, EXIT_STOPPED):
+            return None
+        return FailedRun(
+            age_seconds=max(0.0, self._wall() - last["started_at"]),
+            error=last["error"],
+            full=last["error_class"] == STORE_FULL,
+        )
+
     def _trouble(self, conn: sqlite3.Connection, trouble: Trouble) -> None:
         self.desk.trouble(conn, trouble)
 
     def _backup_ended(self, run: Run) -> None:
-        """Tells chat of a good backup where that was asked for; a bad one is told by the service `backups`."""
+        """Tells chat of a good backup where that was asked for; a bad one is told by the service `backups`, at once."""
+        self.watch.look_at(BACKUPS)
         if self._configuration.alerts.on_success and run.exit_code == EXIT_DONE:
             size = f"{run.stored_bytes / 1e6:,.1f} MB stored"
             self.desk.notice("Backup taken", f"Restore point {run.point}: {size} in {duration(run.seconds)}.")

@@ -208,7 +208,10 @@ BACKUP_RESTORED = Family(
     "When the newest restore point was taken that has been restored somewhere and compared. No series while none was.",
 )
 BACKUP_ERROR = Family(
-    "watchkeeper_backup_last_error_info", "info", ("exit_code",), "The newest backup run failed with this exit code."
+    "watchkeeper_backup_last_error_info",
+    "info",
+    ("exit_code", "error_class"),
+    "The newest backup run failed, and of what class its error was.",
 )
 
 FAMILIES: tuple[Family, ...] = (

@@ -53,10 +53,20 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRun:
+    """The daemon's newest run, where it ended with nothing in the store. `age_seconds` is since its start; `full`: the
+    store had no room."""
+
+    age_seconds: float
+    error: str
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
     """What the points prove.
 
-    `sign` is fresh, none, overdue, late, failed, missing, damaged, shrunken or space; `text` is one line.
+    `sign` is fresh, none, full, overdue, late, run, failed, missing, damaged, shrunken or space; `text` is one line.
     """
 
     grade: Grade
@@ -64,21 +74,33 @@ class Freshness:
     text: str
 
 
-def judge_points(rows: Sequence[Row], *, period: float, max_bytes: int = 0, engines: Collection[str] = ()) -> Freshness:
+def judge_points(
+    rows: Sequence[Row],
+    *,
+    period: float,
+    max_bytes: int = 0,
+    engines: Collection[str] = (),
+    failed_run: FailedRun | None = None,
+) -> Freshness:
     """Given the points of our own source, newest first, says how the backups are.
 
     `period` is the schedule's, seconds. Each engine is judged by the newest run that backed it up and each database by
     its own newest good artifact, so that one engine that fails for days is told although the other is fresh, and a run
     of one engine alone says nothing of the other. `engines` are those that are backed up now, where that is known: one
     that no longer is grows old and is not missed. `max_bytes` is what all of them may take up with the next one; 0: no
-    bound.
+    bound. `failed_run` is told until a newer point is there.
     """
     good = [row for row in rows if row.whole and not row.problem]
+    run = None if failed_run is None or any(row.age_seconds < failed_run.age_seconds for row in good) else failed_run
+    if run and run.full:
+        return Freshness(grade="fail", sign="full", text=run.error)
     if not good:
-        return Freshness(grade="fail", sign="none", text="there is no good restore point in the store")
+        why = f"; the newest run failed: {run.error}" if run else ""
+        return Freshness(grade="fail", sign="none", text=f"there is no good restore point in the store{why}")
     judged = [engine for engine in _engines(rows) if engine in engines or not engines]
     findings = (
         _stale(judged, rows, good, period),
+        Freshness(grade="warn", sign="run", text=run.error) if run else None,
         _incomplete(judged, rows),
         _damaged(rows, good),
         _shrunken(good),

@@ -66,7 +66,7 @@ def backup_samples(board: Board) -> Iterator[Reading]:
         yield BACKUP_DURATION, (), float(status.last["seconds"])
         yield BACKUP_SIZE, (), float(status.last["stored_bytes"])
         if status.last["exit_code"]:
-            yield BACKUP_ERROR, (str(status.last["exit_code"]),), 1
+            yield BACKUP_ERROR, (str(status.last["exit_code"]), label(status.last["error_class"])), 1
     watched = board.services.get("backups")
     if watched and "points" in watched.facts:
         yield BACKUP_POINTS, (), float(watched.facts["points"])

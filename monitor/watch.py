@@ -148,6 +148,11 @@ class Watch:
         tasks = [self._start(slot, now) for row in self._slots.values() for slot in row]
         await asyncio.gather(*(task for task in tasks if task))
 
+    def look_at(self, name: str) -> None:
+        """Looks at one service now, unless that is under way; at none that is paused or not watched."""
+        for slot in self._slots.get(name, ()):
+            self._start(slot, asyncio.get_running_loop().time())
+
     async def _keep_time(self, loop: asyncio.AbstractEventLoop) -> None:
         """Notes every stall of our own loop and every step of the wall clock."""
         ahead = self._wall() - loop.time()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from backup.errors import BackupError
+from backup.errors import BackupError, class_of
 from backup.manifest import Artifact, Kind, rfc3339
 from backup.postgres.dump import Dumped
 from backup.stream import COMPRESSION
@@ -54,6 +54,7 @@ class Results:
             started_at=rfc3339(started),
             ended_at=rfc3339(datetime.now(UTC)),
             error=self.clean(str(error)),
+            detail=class_of(error),
         )
 
     def _cleaned(self, facts: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from backup.clickhouse.native import KILLED_WAIT, Operation, Seen, State
 from backup.clickhouse.place import ACCESS_FOLDER, Place, folder_of
 from backup.clickhouse.preflight import Preflight
 from backup.clickhouse.sql import name
-from backup.errors import BackupError, SourceError, StoppedError
+from backup.errors import BackupError, SourceError, StoppedError, class_of
 from backup.manifest import Artifact, Engine, Kind, rfc3339
 from backup.progress import Expected, Progress
 from backup.sources.base import Job
@@ -269,6 +269,7 @@ class ClickhouseSource:
             started_at=rfc3339(started),
             ended_at=rfc3339(datetime.now(UTC)),
             error=self._job.mask.clean(str(error)),
+            detail=class_of(error),
         )
 
     def _nothing(self) -> SourceError:

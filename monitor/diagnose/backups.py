@@ -13,6 +13,14 @@ BACKUPS: tuple[Rule, ...] = (
         remedy="Look at the store (MinIO) first; then at MINIO_ENDPOINT, its keys and BACKUP_BUCKET.",
     ),
     Rule(
+        cause=Cause.STARTING,
+        precise=True,
+        signs=("first",),
+        proof="there is no restore point, and the first run has not ended",
+        says="The first backup is not there yet.",
+        remedy="Nothing: it is taken a minute after the first start, and takes as long as the databases are large.",
+    ),
+    Rule(
         cause=Cause.STALE,
         precise=True,
         signs=("none",),
@@ -27,6 +35,24 @@ BACKUPS: tuple[Rule, ...] = (
         proof="the newest good backup is older than its schedule allows",
         says="The newest good backup is older than its schedule allows.",
         remedy="See the last run's error: python -m backup show latest, and the daemon's log. Take one now: "
+        "python -m backup run.",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        precise=True,
+        signs=("full",),
+        proof="the newest run ended since the store had no room, and no newer point is there",
+        says="The store is full: the newest backup could not be written, and what it had written was removed again.",
+        remedy="Give the store more room, or keep less (BACKUP_RETENTION_DAYS, then python -m backup prune). The older "
+        "restore points are untouched. Then take one: python -m backup run.",
+    ),
+    Rule(
+        cause=Cause.INCOMPLETE,
+        precise=True,
+        signs=("run",),
+        proof="the newest run ended with nothing in the store, and no newer point is there",
+        says="The newest backup run failed, and nothing of it is in the store.",
+        remedy="Its error says what to do; it is tried again by itself, ever less often. To see it happen: "
         "python -m backup run.",
     ),
     Rule(

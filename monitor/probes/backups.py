@@ -17,7 +17,6 @@ LAST_WAIT = 0.4  # seconds for a killed child to be gone; below the margin every
 
 async def probe(params: BackupsParams, *, timeout: float, context: ProbeContext) -> Outcome:
     """Lists the restore points and judges their freshness. A store that cannot be read is unknown, not a failure."""
-    del context
     loop = asyncio.get_running_loop()
     began = loop.time()
     process = None
@@ -40,7 +39,15 @@ async def probe(params: BackupsParams, *, timeout: float, context: ProbeContext)
         rows = [Row.read(row) for row in json.loads(out)["points"]]
     except (ValueError, KeyError, TypeError) as error:
         return _unseen(f"the list of restore points cannot be read: {type(error).__name__}", latency)
-    found = judge_points(rows, period=params.period, max_bytes=params.max_bytes, engines=params.engines)
+    found = judge_points(
+        rows,
+        period=params.period,
+        max_bytes=params.max_bytes,
+        engines=params.engines,
+        failed_run=context.failed_backup(),
+    )
+    if found.sign == "none" and context.first_backup():
+        return _unseen("no backup run has ended yet", latency, sign="first")
     return Outcome(
         verdict=Verdict(found.grade),
         latency=latency,
@@ -65,6 +72,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             await process.wait()
 
 
-def _unseen(text: str, latency: float) -> Outcome:
-    evidence = Evidence(sight=Sight.ANSWERED, text=clean(text), sign="store")
+def _unseen(text: str, latency: float, *, sign: str = "store") -> Outcome:
+    evidence = Evidence(sight=Sight.ANSWERED, text=clean(text), sign=sign)
     return Outcome(verdict=Verdict.UNKNOWN, latency=latency, evidence=evidence)

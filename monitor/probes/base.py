@@ -16,6 +16,8 @@ from monitor.probes.shared import Answers, Samples
 if TYPE_CHECKING:
     import httpx
 
+    from monitor.freshness import FailedRun
+
 
 class Verdict(StrEnum):
     """What one run of a check saw."""
@@ -143,7 +145,8 @@ class ProbeContext:
 
     `hung` counts the runs that outlived their deadline and had to be abandoned. `samples` is what signals remember
     from run to run, `accounts` what one that costs something has spent. `kept` are sessions that stay open between
-    runs, each with how to close it.
+    runs, each with how to close it. `failed_backup` tells of the daemon's newest backup run if it left nothing,
+    `first_backup` whether none has ended yet.
     """
 
     def __init__(self) -> None:
@@ -151,6 +154,8 @@ class ProbeContext:
         self.samples: Samples[Any] = Samples()
         self.accounts: dict[Hashable, Any] = {}
         self.kept: dict[Hashable, Closable] = {}
+        self.failed_backup: Callable[[], FailedRun | None] = lambda: None
+        self.first_backup: Callable[[], bool] = lambda: False
         self._answers = Answers()
         self._tls: dict[tuple[bool, tuple[str, ...]], ssl.SSLContext] = {}
 

@@ -81,7 +81,11 @@ def test_a_run_that_fails_is_told_and_counted(daemon: Start, postgres: Postgres,
     assert last["exit_code"] == 1
     assert "no_such_database" in last["error"]
     assert "no_such_database" in one.log.read_text()
-    assert "\nwatchkeeper_backup_failed_runs_total 1.0" in httpx.get(f"{one.url}/metrics", trust_env=False).text
+    text = httpx.get(f"{one.url}/metrics", trust_env=False).text
+    assert "\nwatchkeeper_backup_failed_runs_total 1.0" in text
+    assert 'watchkeeper_backup_last_error_info{error_class="SourceError",exit_code="1"} 1.0' in text
+    told = until(lambda: {s["name"]: s for s in status(one)["services"] if s["state"] == "down"}.get("backups"), 30)
+    assert "no_such_database" in told["evidence"]
 
 
 def test_sigterm_ends_the_run_as_well_and_leaves_nothing_listed(

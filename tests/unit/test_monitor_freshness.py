@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.freshness import Freshness, Row, judge_points
+from monitor.freshness import FailedRun, Freshness, Row, judge_points
 
 DAY, HOUR = 86_400.0, 3_600.0
 A, B, C = "postgres/database/litellm", "postgres/database/langfuse", "clickhouse/database/default"
@@ -94,3 +94,23 @@ def test_the_next_backup_must_fit() -> None:
     found = judge_points(rows, period=DAY, max_bytes=299)
     assert (found.grade, found.sign) == ("warn", "space")
     assert "BACKUP_MAX_BYTES is 299" in found.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "failed", "grade", "sign"),
+    [
+        ([row(25 * HOUR, A)], FailedRun(age_seconds=HOUR, error="wrong password"), "warn", "run"),
+        ([row(25 * HOUR, A)], FailedRun(age_seconds=HOUR, error="no room", full=True), "fail", "full"),
+        ([row(90 * HOUR, A)], FailedRun(age_seconds=HOUR, error="wrong password"), "fail", "overdue"),
+        ([], FailedRun(age_seconds=HOUR, error="wrong password"), "fail", "none"),
+        # a point that came after it, by hand
+        ([row(0.5 * HOUR, A)], FailedRun(age_seconds=HOUR, error="no room", full=True), "pass", "fresh"),
+    ],
+)
+def test_a_run_that_left_nothing_is_told_until_a_newer_point_is_there(
+    rows: list[Row], failed: FailedRun, grade: str, sign: str
+) -> None:
+    found = judge_points(rows, period=DAY, failed_run=failed)
+    assert (found.grade, found.sign) == (grade, sign)
+    if sign in ("run", "full", "none"):
+        assert failed.error in found.text
