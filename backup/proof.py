@@ -5,10 +5,10 @@ It may be lost or overwritten at any time, and no manifest depends on it.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from backup.catalog import Point
+from backup.catalog import Catalog, Point
 from backup.manifest import MANIFEST, PROOF, Artifact, Level
 from backup.storage.base import Storage
 
@@ -44,6 +44,20 @@ def read(document: Mapping[str, Any]) -> dict[str, Proof]:
         if known.get("level") in LEVELS and {"at", "says"} <= set(known):
             found[str(label)] = Proof(**known)
     return found
+
+
+def without_damaged(catalog: Catalog, point: Point) -> Point:
+    """The point, with what `verify` found damaged counted as failed: it neither serves nor keeps anything."""
+    damaged = {label: proof.error for label, proof in read(catalog.proof(point.id)).items() if proof.error}
+    if point.manifest is None or not damaged:
+        return point
+    artifacts = [
+        replace(one, status="failed", error=f"verify found it damaged: {damaged[one.label]}")
+        if one.label in damaged and one.status == "whole"
+        else one
+        for one in point.manifest.artifacts
+    ]
+    return replace(point, manifest=replace(point.manifest, artifacts=tuple(artifacts)))
 
 
 def record(storage: Storage, point: Point, found: Mapping[str, Proof]) -> None:

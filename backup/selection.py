@@ -8,6 +8,7 @@ from itertools import chain
 from backup.catalog import Catalog, Point
 from backup.layout import left_aside
 from backup.manifest import EVERYTHING, Artifact, Engine
+from backup.proof import without_damaged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,8 @@ def select(catalog: Catalog, name: str, engine: Engine) -> Selection:
     """The databases of `engine` in the point `name`. Raises ArchiveError when there is no such point.
 
     "latest" is judged database by database: one whose dump failed in the newest point comes from the newest point in
-    which it is whole. A database that the newest point no longer knows does not come back; that it was there is noted.
+    which it is whole, and so does one that `verify` found damaged. A database that the newest point no longer knows
+    does not come back; that it was there is noted.
     """
     if name != "latest":
         point = catalog.load(name)
@@ -55,7 +57,8 @@ def _latest(catalog: Catalog, engine: Engine) -> Selection:
     notes: list[str] = []
     wanted: list[str] | None = None
     newest, compared = "", False
-    for point in catalog.each():
+    for each in catalog.each():
+        point = without_damaged(catalog, each)
         if point.manifest is None and wanted is None:
             notes.append(f"NOT the newest point: {point.id} cannot be used, {point.problem}")
         artifacts = _artifacts(point, engine)

@@ -15,6 +15,7 @@ from backup.catalog import Catalog
 from backup.layout import DELETING, OBJECTS, claim_prefix, is_ours, point_prefix
 from backup.lease import Lease, read_lease
 from backup.manifest import MANIFEST, PROOF, RECOVERY, RUN, rfc3339
+from backup.proof import without_damaged
 from backup.retention import Plan, decide, stand_still
 from backup.storage.base import Storage
 from config.backup_settings import RetentionSettings
@@ -37,7 +38,7 @@ def plan(catalog: Catalog, rules: RetentionSettings, *, clock: Callable[[], date
     """What a prune would do now. `clock` is this machine's, in UTC."""
     now = catalog.storage.now()
     here = (clock or _utcnow)()
-    decided = decide(catalog.points(), now, rules)
+    decided = decide([without_damaged(catalog, point) for point in catalog.each()], now, rules)
     if abs(here - now) > CLOCKS_APART and not decided.standstill:
         return stand_still(decided, f"this machine's clock says {here:%Y-%m-%d %H:%M} UTC, the store's {now:%H:%M}")
     return decided

@@ -27,8 +27,11 @@ from backup.postgres.prepare import refuse_server
 from backup.postgres.roles import Roles, how_to_log_in, needed
 from backup.postgres.script import elements, spellings, statements, unquoted
 from backup.postgres.target import fit_name
+from backup.proof import Proof, record
 from backup.restore import _bring_in, _names
 from backup.selection import newest_roles, select
+from backup.sweep import plan
+from config.backup_settings import RetentionSettings
 
 SCRIPT = r"""--
 -- PostgreSQL database cluster dump; with a semicolon
@@ -221,6 +224,24 @@ def test_what_the_newest_point_no_longer_knows_is_told(memory: Any) -> None:
     (note,) = found.notes
     assert f"in {OLD} before it: it's b; to bring that back" in note
     assert f"restore {OLD} --only postgres --database 'it'\"'\"'s b'" in note
+
+
+def test_what_verify_found_damaged_does_not_serve_nor_count(memory: Any) -> None:
+    for point in (OLD, NEW):
+        put(memory, point, artifact("a"), artifact("b"))
+    catalog = Catalog(memory, "s")
+    proof = Proof(level="written", at="2026-11-21T00:00:00Z", says="", error="a piece is missing")
+    record(memory, catalog.load(NEW), {"postgres/database/a": proof})
+    found = select(catalog, "latest", "postgres")
+    assert [(one.artifact.name, one.point.id) for one in found.databases] == [("a", OLD), ("b", NEW)]
+    assert "verify found it damaged: a piece is missing" in "\n".join(found.notes)
+    # Whoever names a point has it.
+    assert [one.artifact.name for one in select(catalog, NEW, "postgres").databases] == ["a", "b"]
+    kept = plan(catalog, RetentionSettings(days=0.01, keep_min=1), clock=lambda: memory.time).of(OLD)
+    assert [(one.label, one.keep) for one in kept.artifacts] == [
+        ("postgres/database/a", True),
+        ("postgres/database/b", False),
+    ]
 
 
 def test_an_engine_that_failed_as_a_whole(memory: Any) -> None:
