@@ -4,8 +4,9 @@ Every part is prepared before anything is touched; then each brings its database
 them; only when all have, names are exchanged, PostgreSQL's first, since they can be put back at once.
 """
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from backup.catalog import Point
 from backup.errors import BackupError, SettingsError, StoppedError, StoreError, TargetError
@@ -17,6 +18,10 @@ from backup.proof import Proof, record
 from backup.selection import Selection, select
 
 ENGINES: tuple[Engine, ...] = ("postgres", "clickhouse")
+NAMED: Mapping[Engine, str] = {
+    "postgres": "DATABASE_URL or --to-postgres",
+    "clickhouse": "CLICKHOUSE_URL or --to-clickhouse",
+}
 
 
 def restore(order: Order, hands: Hands) -> int:
@@ -32,7 +37,8 @@ def restore(order: Order, hands: Hands) -> int:
     parts = _parts(order, hands)
     try:
         for part in parts:
-            part.prepare()
+            with _alone(part.engine, order, len(parts) > 1):
+                part.prepare()
         for part in parts:
             for line in part.lines():
                 hands.say(line)
@@ -76,14 +82,28 @@ def _parts(order: Order, hands: Hands) -> list[Part]:
         mine = None if names is None else {name: to for name, to in names.items() if name in there}
         if not there or mine == {}:
             continue
-        part = _part(engine, selection, mine, order, hands)
+        with _alone(engine, order, any(one.databases for name, one in selections.items() if name != engine)):
+            part = _part(engine, selection, mine, order, hands)
         if part is not None:
             parts.append(part)
     if not parts:
-        raise SettingsError("no server is named to restore to", "set DATABASE_URL, or give --to-postgres")
+        wanted = " or ".join(variables for engine, variables in NAMED.items() if order.only in (None, engine))
+        raise SettingsError("no server is named to restore to", f"set {wanted}")
     if order.tables and (len(parts) > 1 or parts[0].count != 1):
         raise SettingsError("--table needs one database", "name it with --database, and --only if both engines have it")
     return parts
+
+
+@contextlib.contextmanager
+def _alone(engine: Engine, order: Order, other: bool) -> Iterator[None]:
+    """Where the other engine has something to bring back: what is in this one's way need not be in the other's."""
+    try:
+        yield
+    except BackupError as error:
+        if order.only is None and other:
+            alone = next(one for one in ENGINES if one != engine)
+            error.remedy += f"; or restore the other alone: --only {alone}"
+        raise
 
 
 def _part(
@@ -95,9 +115,8 @@ def _part(
     elif hands.postgres is not None:
         part = PostgresPart(selection, names, order, hands)
     if part is None:
-        variable = {"postgres": "DATABASE_URL or --to-postgres", "clickhouse": "CLICKHOUSE_URL or --to-clickhouse"}
         found = ", ".join(one.artifact.name for one in selection.databases)
-        hands.say(f"NOT restored: {engine} ({found}), since no server is named: {variable[engine]}")
+        hands.say(f"NOT restored: {engine} ({found}), since no server is named: {NAMED[engine]}")
     return part
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 import threading
@@ -143,6 +144,9 @@ class Server:
         from clickhouse_connect import get_client
         from clickhouse_connect.driver.httputil import get_pool_manager
 
+        # What they log is in the error as well, in better words.
+        for noisy in ("urllib3.connectionpool", "clickhouse_connect"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
         url = urlsplit(self._settings.url)
         tls = url.scheme == "https"
         return get_client(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from backup import manifest
 from backup.catalog import Catalog
-from backup.errors import SettingsError, StoppedError, TargetError
+from backup.errors import BackupError, SettingsError, StoppedError, TargetError
 from backup.layout import point_prefix
 from backup.manifest import MANIFEST, Artifact, Manifest
 from backup.part import Hands, Order, engine_of
@@ -28,7 +28,7 @@ from backup.postgres.roles import Roles, how_to_log_in, needed
 from backup.postgres.script import elements, spellings, statements, unquoted
 from backup.postgres.target import fit_name
 from backup.proof import Proof, record
-from backup.restore import _bring_in, _names
+from backup.restore import _bring_in, _names, restore
 from backup.selection import newest_roles, select
 from backup.sweep import plan
 from config.backup_settings import RetentionSettings
@@ -253,6 +253,27 @@ def test_an_engine_that_failed_as_a_whole(memory: Any) -> None:
     assert f"in {NEW} all of postgres failed" in found.notes[0]
     assert f"{MIDDLE} cannot be used" in found.notes[1]
     assert newest_roles(Catalog(memory, "s"), found.databases[0].point) is None
+
+
+def test_what_is_in_one_engines_way_need_not_be_in_the_others(memory: Any) -> None:
+    put(memory, NEW, artifact("a"), artifact("ch", engine="clickhouse"))
+
+    def unreachable(*_: Any) -> Any:
+        raise TargetError("ClickHouse does not answer", "check CLICKHOUSE_URL")
+
+    def tried(only: Any = None) -> str:
+        said: list[str] = []
+        hands: Any = SimpleNamespace(
+            catalog=Catalog(memory, "s"), say=said.append, clickhouse=unreachable, postgres=None, identities=()
+        )
+        with pytest.raises(BackupError) as raised:
+            restore(Order(only=only), hands)
+        return f"{' '.join(said)} {raised.value}"
+
+    assert "check CLICKHOUSE_URL; or restore the other alone: --only postgres" in tried()
+    assert tried("clickhouse").endswith("check CLICKHOUSE_URL")
+    assert "since no server is named: DATABASE_URL or --to-postgres" in tried("postgres")
+    assert tried("postgres").endswith("set DATABASE_URL or --to-postgres")
 
 
 class FakePart:
