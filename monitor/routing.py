@@ -15,7 +15,7 @@ from alerts.alert import Alert, Kind, Severity
 from alerts.texts import duration, moment
 from config.alert_settings import AlertSettings
 from monitor.blame import badness
-from monitor.bookkeeping import with_entry
+from monitor.bookkeeping import SETTLE, with_entry
 from monitor.dependencies import Graph
 from monitor.facts import Fact
 from monitor.incidents import BLIND, Book, Case, Happening, Incident, Said, Seen
@@ -159,12 +159,27 @@ class _Turn:
         return replace(self.old, cases=self.cases, gathering=gathering)
 
     def resolve(self, one: Said) -> None:
-        """Tells everybody that it is over who was told that it is; a silence does not keep that back."""
-        told = dict(one.incident.told)
-        for channel in self.ways.channels:
-            if channel.name in told:
-                plain = one.incident.state == "up" and not one.incident.flapping
-                self._send(channel, Kind.RESOLVE, one.incident, one.incident.worst, "" if plain else one.text)
+        """Tells everybody that it is over who was told that it is; a silence does not keep that back.
+
+        A channel that was taken out meanwhile as well: it may come back within the day that the outbox keeps it. One
+        for which it was still being gathered with others is put both, of which the outbox makes one message.
+        """
+        incident = one.incident
+        told, late = [name for name, _ in incident.told], self._gathered_still(incident)
+        for name in late:
+            self._send(name, Kind.OPEN, incident, incident.worst, "")
+        for name in (*told, *late):
+            plain = incident.state == "up" and not incident.flapping
+            self._send(name, Kind.RESOLVE, incident, incident.worst, "" if plain else one.text)
+
+    def _gathered_still(self, incident: Incident) -> list[str]:
+        """The channels for which an incident that is over was kept back to be told together with others."""
+        kept_back = self.gathering is not None and self.wall - incident.opened_at <= 2 * GATHER
+        severity = severity_of(self.graph, incident.root, incident.check, incident.worst)
+        if not kept_back or severity is None or self._silent(incident.root):
+            return []
+        told = dict(incident.told)
+        return [channel.name for channel in self.ways.channels if channel.groups and channel.name not in told]
 
     def tell(self, root: str, news: str, place: int) -> None:
         """Tells of an open incident whoever has not heard of it, or of how it is now.
@@ -240,9 +255,12 @@ class _Turn:
         one = case.incident
         sight = self.seen.get(one.root)
         in_sight = one.root == BLIND or (sight is not None and sight.state != State.UNKNOWN)
+        # One that flapped and then stays down is no longer told by its flapping.
+        began = sight.troubled_at if sight else None
+        restless = one.flapping and (began is None or self.now - began < SETTLE)
         return (
             in_sight
-            and not one.flapping
+            and not restless
             and one.acknowledged_at is None
             and not case.covered
             and not self._silent(one.root)
@@ -273,12 +291,12 @@ class _Turn:
         elif late > 2 * GATHER and not channel.pages:
             why = f"open for {duration(late)}; this place had not heard of it"
         flaps = case.incident.flapping and not news
-        return ". ".join(filter(None, (why, f"it went down {case.incident.downs} times" if flaps else news)))
+        return "; ".join(filter(None, (why, f"it went down {case.incident.downs} times" if flaps else news)))
 
     def _put(self, channel: Addressee, kind: Kind, case: Case, note: str) -> None:
-        self._send(channel, kind, case.incident, case.told_state, note)
+        self._send(channel.name, kind, case.incident, case.told_state, note)
 
-    def _send(self, channel: Addressee, kind: Kind, incident: Incident, state: str, note: str) -> None:
+    def _send(self, channel: str, kind: Kind, incident: Incident, state: str, note: str) -> None:
         """Puts one message; `state` is the one it is told as, which the incident may be ahead of."""
         severity = severity_of(self.graph, incident.root, incident.check, state) or Severity.INFO
         alert = write_alert(
@@ -294,7 +312,7 @@ class _Turn:
             status_url=self.ways.settings.public_url,
             wall=self.wall,
         )
-        self.puts.append(Put(channel=channel.name, alert=alert, due=self.wall))
+        self.puts.append(Put(channel=channel, alert=alert, due=self.wall))
 
 
 def _ordinal(number: int) -> str:
