@@ -19,8 +19,8 @@ from backup.selection import Selection, select
 
 ENGINES: tuple[Engine, ...] = ("postgres", "clickhouse")
 NAMED: Mapping[Engine, str] = {
-    "postgres": "DATABASE_URL or --to-postgres",
-    "clickhouse": "CLICKHOUSE_URL or --to-clickhouse",
+    "postgres": "set DATABASE_URL, or give --to-postgres",
+    "clickhouse": "set CLICKHOUSE_URL, or give --to-clickhouse",
 }
 
 
@@ -87,8 +87,8 @@ def _parts(order: Order, hands: Hands) -> list[Part]:
         if part is not None:
             parts.append(part)
     if not parts:
-        wanted = " or ".join(variables for engine, variables in NAMED.items() if order.only in (None, engine))
-        raise SettingsError("no server is named to restore to", f"set {wanted}")
+        wanted = "; ".join(NAMED[engine] for engine, found in selections.items() if found.databases)
+        raise SettingsError("no server is named to restore to", wanted)
     if order.tables and (len(parts) > 1 or parts[0].count != 1):
         raise SettingsError("--table needs one database", "name it with --database, and --only if both engines have it")
     return parts

@@ -272,8 +272,8 @@ def test_what_is_in_one_engines_way_need_not_be_in_the_others(memory: Any) -> No
 
     assert "check CLICKHOUSE_URL; or restore the other alone: --only postgres" in tried()
     assert tried("clickhouse").endswith("check CLICKHOUSE_URL")
-    assert "since no server is named: DATABASE_URL or --to-postgres" in tried("postgres")
-    assert tried("postgres").endswith("set DATABASE_URL or --to-postgres")
+    assert "NOT restored: postgres (a), since no server is named: set DATABASE_URL" in tried("postgres")
+    assert tried("postgres").endswith("set DATABASE_URL, or give --to-postgres")
 
 
 class FakePart:
