@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests that run at once: one more than there are cores, since much of the time goes on waiting for outages to be seen.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 .PHONY: help venv demo demo-litellm test test-kills lint format pages lock clean bench-backup
 .DEFAULT_GOAL := help
@@ -46,7 +48,7 @@ demo: venv .venv-clickhouse/.installed
 	$(BIN)/python -m demo $(ARGS)
 
 test: venv .venv-clickhouse/.installed
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-kills: venv .venv-clickhouse/.installed
 	BACKUP_KILLS=50 $(BIN)/python -m pytest -s tests/services/backup/test_backup_kills.py $(ARGS)
