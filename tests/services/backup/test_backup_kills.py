@@ -125,10 +125,14 @@ class World:
     def kill_server(self) -> None:
         """Every process of it: each backend leads a group of its own and would finish what it is at."""
         parent = psutil.Process(self.postgres.pid)
-        for process in [parent, *parent.children(recursive=True)]:
+        parent.suspend()  # no backend begins while they are counted
+        processes = [*parent.children(recursive=True), parent]
+        for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.postgres.kill()
+        # One that has not quite gone holds the shared memory, and the server does not start beside it.
+        psutil.wait_procs(processes, timeout=10)
 
 
 @pytest.fixture(scope="module")
@@ -286,10 +290,12 @@ def test_others_remove_nothing_of_a_live_run(world: World) -> None:
     listed, there = set(world.points()), world.objects()
     child = world.start("run")
     try:
-        assert wait_until(lambda: any(".dump." in key for key in world.objects() - there), child)
-        # The same database's still, or the next one's, or pg_dumpall.
-        program = wait_until(lambda: below(child, "pg_dump"), child)[0]
+        program = wait_until(lambda: dumping(child), child)[0]
         program.suspend()
+        while not any(".dump." in key for key in world.objects() - there):
+            program.resume()
+            time.sleep(0.005)
+            program.suspend()
         time.sleep(0.5)
         before = world.objects()
         for words in (["run"], ["prune"]):

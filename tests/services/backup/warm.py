@@ -68,6 +68,8 @@ def main() -> None:
             become(request)
             run(request["words"])
             return
+        else:
+            codes.pop(answer, None)  # of an earlier child: numbers come again
         os.write(1, f"{json.dumps(answer)}\n".encode())
 
 
