@@ -17,7 +17,7 @@ from importlib import resources
 from typing import Literal
 
 from config.causes import Cause
-from config.checks import Port
+from config.fields import Port
 from config.tables import Place, build
 
 

@@ -11,18 +11,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from config.causes import Cause
-from config.checks import (
-    PARAMS,
-    BackupsParams,
-    DnsParams,
-    GrpcParams,
-    Limits,
-    Params,
-    PostgresParams,
-    RedisParams,
-    TcpParams,
-    TlsParams,
-)
+from config.checks import BackupsParams, DnsParams, GrpcParams, PostgresParams, RedisParams, TcpParams, TlsParams
+from config.fields import Limits
+from config.kinds import PARAMS, Params
 from config.secret import Secret
 from config.tables import Place, Report, build, slots_of, suggest
 from config.urls import FORMS, AddressError, parse_address

@@ -12,8 +12,8 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from config.checks import Limits
 from config.env import plain
+from config.fields import Limits
 from config.secret import Secret
 from config.syntax import RULES, MisfitError
 

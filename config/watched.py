@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from config.causes import Cause
-from config.checks import Params
+from config.kinds import Params
 
 Severity = Literal["down", "degraded"]
 Urgency = Literal["critical", "error", "warning", "info", "none"]

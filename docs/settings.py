@@ -11,8 +11,10 @@ from config.backup_settings import DumpSettings, RetentionSettings, ScheduleSett
 from config.backup_sources import ClickhouseSettings, PostgresSettings
 from config.backup_store import SealSettings, StoreSettings
 from config.causes import Cause
-from config.checks import PARAMS, Limits, Sign
+from config.checks import Sign
 from config.env import Env
+from config.fields import Limits
+from config.kinds import PARAMS
 from config.presets import Preset, presets
 from config.secret import Secret
 from config.service_tables import CheckTable, DefaultsTable, ServiceTable

@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from config.causes import Cause
+from config.kinds import SIGNALS
 from config.services import Check, Service
 from monitor.board import Board, CheckStatus, ServiceStatus
 from monitor.diagnose.base import Diagnosis
@@ -21,7 +22,6 @@ from monitor.diagnose.table import diagnose
 from monitor.grid import next_due, phase
 from monitor.judge import CheckTrack, Flip, State, Track, judge, unsettled
 from monitor.probes.base import Outcome, Verdict
-from monitor.probes.table import SIGNALS
 from monitor.vantage import forgive, look
 
 log = structlog.get_logger()

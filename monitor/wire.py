@@ -5,7 +5,7 @@ import socket
 import ssl
 from typing import Protocol
 
-from config.checks import Family
+from config.fields import Family
 from monitor.net import Stage, progress, spell
 
 FAMILIES: dict[Family, int] = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}

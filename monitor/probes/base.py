@@ -92,7 +92,7 @@ class Outcome:
 class Probe(Protocol):
     """One question of one kind. Asks once, over a fresh connection that it closes, and never raises but when cancelled.
 
-    `params` is the kind's own type from config.checks. `timeout` is seconds for all of it: look-up to last byte.
+    `params` is the kind's own type (config.kinds). `timeout` is seconds for all of it: look-up to last byte.
     """
 
     def __call__(self, params: Any, *, timeout: float, context: "ProbeContext") -> Awaitable[Outcome]: ...

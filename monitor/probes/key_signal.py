@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from config.checks import KeySignalParams
 from config.secret import Secret
+from config.signals import KeySignalParams
 from monitor.probes.ask import Said, ask, basic, bearer, beside, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from config.checks import LangfuseSignalParams
+from config.signals import LangfuseSignalParams
 from monitor.probes.ask import Said, ask, beside, number, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.langfuse_trace import round_trip

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from config.checks import LangfuseSignalParams
+from config.signals import LangfuseSignalParams
 from monitor.probes.ask import Said, ask, basic, told_elsewhere
 from monitor.probes.base import Answer, ProbeContext, Verdict, not_available
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Final
 
-from config.checks import LitellmSignalParams
+from config.signals import LitellmSignalParams
 from monitor.net import Stage, progress
 from monitor.probes.ask import Said, ask, bearer, number, told_elsewhere
 from monitor.probes.base import Answer, ProbeContext, Verdict, not_available

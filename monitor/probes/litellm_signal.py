@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from config.checks import LitellmSignalParams
+from config.signals import LitellmSignalParams
 from monitor.probes.ask import Said, ask, bearer, beside, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.litellm_completion import completion

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from config.checks import OpenwebuiSignalParams
+from config.signals import OpenwebuiSignalParams
 from monitor.probes.ask import Said, ask, bearer, beside, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
 

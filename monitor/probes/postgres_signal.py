@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import Error
 
-from config.checks import PostgresSignalParams
+from config.signals import PostgresSignalParams
 from monitor.probes import postgres_weigh as weigh
 from monitor.probes.attempt import attempt
 from monitor.probes.base import Answer, Outcome, ProbeContext, Sight, not_asked, not_available

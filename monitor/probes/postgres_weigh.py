@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from config.checks import PostgresSignalParams
+from config.signals import PostgresSignalParams
 from monitor.probes.base import Answer, Verdict, not_available
 
 Seen = Mapping[str, Any]

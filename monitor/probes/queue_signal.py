@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError, ResponseError
 
-from config.checks import QueueSignalParams
+from config.signals import QueueSignalParams
 from monitor.probes.ask import beside, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.redis_session import FreshConnection, text_of

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping
 
 from redis.exceptions import RedisError, ResponseError
 
-from config.checks import RedisSignalParams
+from config.signals import RedisSignalParams
 from monitor.probes import redis_weigh as weigh
 from monitor.probes.attempt import attempt
 from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict, not_asked, not_available

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from config.checks import RedisSignalParams
+from config.signals import RedisSignalParams
 from monitor.probes.base import Answer, Verdict, not_available
 from monitor.probes.shared import Samples
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
+from config.kinds import PARAMS, SIGNALS
 from config.services import Check
 from monitor.probes.base import Evidence, Outcome, Probe, ProbeContext, Sight, Verdict, clean
 
@@ -17,18 +18,7 @@ TURN = 0.05
 PATIENCE = 0.5
 
 
-# Kinds that look into a server which another check reached. They have no pace of their own to be judged by.
-SIGNALS = (
-    "postgres_signal",
-    "redis_signal",
-    "litellm_signal",
-    "langfuse_signal",
-    "queue_signal",
-    "openwebui_signal",
-    "key_signal",
-)
-
-KINDS = ("http", "tcp", "tls", "dns", "grpc", "postgres", "redis", "clickhouse", "s3", "backups", *SIGNALS)
+KINDS = (*PARAMS, "backups")
 
 
 def _lazy(kind: str) -> Probe:

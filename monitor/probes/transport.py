@@ -31,7 +31,7 @@ class FreshTransport(httpx.AsyncBaseTransport):
     """Opens a connection for each request and closes it with the response.
 
     Reads two extensions of a request: "timeout" (httpx's own; its "connect" in seconds shares the time between
-    addresses) and "family" (config.checks.Family). Raises OSError, socket.gaierror and ssl.SSLError as they come, and
+    addresses) and "family" (config.fields.Family). Raises OSError, socket.gaierror and ssl.SSLError as they come, and
     Garbled when what answers does not speak HTTP/1.1. Deadlines are the caller's.
     """
 

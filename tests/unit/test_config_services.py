@@ -12,10 +12,10 @@ from config.causes import Cause
 from config.checks import ClickhouseParams, GrpcParams, HttpParams, PostgresParams, RedisParams, S3Params, TlsParams
 from config.configuration import load
 from config.env import ConfigError
+from config.kinds import SIGNALS
 from config.presets import Preset, presets
 from config.secret import Secret
 from config.services import Discovery, Service, discover
-from monitor.probes.table import SIGNALS
 
 CANARY = "c4n4ryS3cret"
 

@@ -10,7 +10,8 @@ import pytest
 from starlette.routing import Route
 
 from config.causes import Cause
-from config.checks import PARAMS, TcpParams
+from config.checks import TcpParams
+from config.kinds import PARAMS
 from config.secret import Secret
 from config.services import Check, Service
 from monitor.backups import Run, shown

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.causes import Cause
-from config.checks import HttpParams, Params, RedisParams, S3Params, Sign, TcpParams, TlsParams
+from config.checks import HttpParams, RedisParams, S3Params, Sign, TcpParams, TlsParams
+from config.kinds import Params
 from config.services import Check, Service
 from monitor.diagnose.base import Diagnosis
 from monitor.diagnose.general import GENERAL
@@ -206,7 +207,7 @@ def test_every_sight_is_in_the_table_above() -> None:
 
 
 def test_every_kind_of_check_has_a_table() -> None:
-    from config.checks import PARAMS
+    from config.kinds import PARAMS
 
     assert set(TABLES) == {*PARAMS, "backups"}
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.checks import KeySignalParams, LangfuseSignalParams, LitellmSignalParams, QueueSignalParams
 from config.secret import Secret
+from config.signals import KeySignalParams, LangfuseSignalParams, LitellmSignalParams, QueueSignalParams
 from monitor.probes.ask import Said
 from monitor.probes.base import Verdict
 from monitor.probes.key_signal import weigh as weigh_key

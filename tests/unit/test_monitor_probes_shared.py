@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from config.checks import PostgresSignalParams
 from config.services import Check, Service
+from config.signals import PostgresSignalParams
 from monitor.board import Board, CheckStatus, ServiceStatus
 from monitor.diagnose.table import diagnose
 from monitor.grid import phase

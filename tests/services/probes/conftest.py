@@ -11,7 +11,7 @@ import psutil
 import pytest
 import trustme
 
-from config.checks import Params
+from config.kinds import Params
 from config.services import Check
 from monitor.net import LookUp, Resolver, WatchLoop
 from monitor.probes.base import Outcome, ProbeContext

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from config.causes import Cause
-from config.checks import KeySignalParams, OpenwebuiSignalParams
 from config.secret import Secret
 from config.services import Check, Service
+from config.signals import KeySignalParams, OpenwebuiSignalParams
 from demo.contract import Contract
 from demo.contracts.needs import Needs
 from demo.contracts.wire import WIRE_FAULTS

@@ -7,9 +7,9 @@ import pytest
 import redis
 
 from config.causes import Cause
-from config.checks import LangfuseSignalParams, QueueSignalParams
 from config.secret import Secret
 from config.services import Check, Service
+from config.signals import LangfuseSignalParams, QueueSignalParams
 from demo.contract import Contract
 from demo.contracts.wire import WIRE_FAULTS
 from demo.queues import NO_BUCKET, NO_MEMORY, Queues

@@ -19,9 +19,10 @@ import pytest
 import trustme
 
 from config.causes import Cause
-from config.checks import PostgresParams, PostgresSignalParams, TlsParams
+from config.checks import PostgresParams, TlsParams
 from config.secret import Secret
 from config.services import Check, Service
+from config.signals import PostgresSignalParams
 from demo.postgres import Postgres
 from demo.process import Keeper
 from monitor.diagnose.base import Diagnosis

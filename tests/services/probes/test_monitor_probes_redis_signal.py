@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from config.causes import Cause
-from config.checks import RedisSignalParams
 from config.secret import Secret
 from config.services import Check, Service
+from config.signals import RedisSignalParams
 from demo.process import Keeper
 from demo.valkey import Valkey
 from monitor.diagnose.base import Diagnosis

@@ -1,0 +1,70 @@
+"""Every kind of check by the word that a preset and WATCH_FILE name it with."""
+
+from collections.abc import Mapping
+
+from config.checks import (
+    BackupsParams,
+    ClickhouseParams,
+    DnsParams,
+    GrpcParams,
+    HttpParams,
+    PostgresParams,
+    RedisParams,
+    S3Params,
+    TcpParams,
+    TlsParams,
+)
+from config.signals import (
+    KeySignalParams,
+    LangfuseSignalParams,
+    LitellmSignalParams,
+    OpenwebuiSignalParams,
+    PostgresSignalParams,
+    QueueSignalParams,
+    RedisSignalParams,
+)
+
+Params = (
+    HttpParams
+    | TcpParams
+    | TlsParams
+    | DnsParams
+    | GrpcParams
+    | PostgresParams
+    | RedisParams
+    | ClickhouseParams
+    | S3Params
+    | BackupsParams
+    | PostgresSignalParams
+    | RedisSignalParams
+    | LitellmSignalParams
+    | LangfuseSignalParams
+    | QueueSignalParams
+    | OpenwebuiSignalParams
+    | KeySignalParams
+)
+
+PLAIN: Mapping[str, type[Params]] = {
+    "http": HttpParams,
+    "tcp": TcpParams,
+    "tls": TlsParams,
+    "dns": DnsParams,
+    "grpc": GrpcParams,
+    "postgres": PostgresParams,
+    "redis": RedisParams,
+    "clickhouse": ClickhouseParams,
+    "s3": S3Params,
+}
+
+# They have no pace of their own to be judged by.
+SIGNALS: Mapping[str, type[Params]] = {
+    "postgres_signal": PostgresSignalParams,
+    "redis_signal": RedisSignalParams,
+    "litellm_signal": LitellmSignalParams,
+    "langfuse_signal": LangfuseSignalParams,
+    "queue_signal": QueueSignalParams,
+    "openwebui_signal": OpenwebuiSignalParams,
+    "key_signal": KeySignalParams,
+}
+
+PARAMS: Mapping[str, type[Params]] = {**PLAIN, **SIGNALS}
