@@ -57,18 +57,24 @@ def diagnose(service: Service, check: Check, outcome: Outcome) -> Diagnosis | No
     A preset's sign that was seen brings its own cause and words. The check's own remedy for a cause, else the
     service's, goes before ours, unless the rule is about something narrower than the cause.
     """
+    found = decide(service, check, outcome)
+    if found is None:
+        return None
+    rule, sign = found
+    return _Words(service, check, outcome.evidence.code).diagnosis(rule, sign.says if sign else "")
+
+
+def decide(service: Service, check: Check, outcome: Outcome) -> tuple[Rule, Sign | None] | None:
+    """Gives the rule that an outcome fits, and the preset's sign if one was seen; None for a clean pass. Never raises."""
     if outcome.verdict == Verdict.PASS:
         return None
-    words = _Words(service, check, outcome.evidence.code)
     sign = _sign(check, outcome)
     if sign is not None:
-        return words.diagnosis(GENERAL[sign.cause], sign.says)
+        return GENERAL[sign.cause], sign
     rules = (*FIRST, *TABLES.get(check.kind, ()), *TLS, *LAST)
     held = (rule for rule in rules if service.kind not in rule.not_for and rule.holds(outcome))
     rule = next(held, GENERAL[Cause.BAD_ANSWER])
-    if rule.cause == Cause.AUTH and _needs_no_key(service, check):
-        rule = UNASKED
-    return words.diagnosis(rule)
+    return (UNASKED if rule.cause == Cause.AUTH and _needs_no_key(service, check) else rule), None
 
 
 def explain(service: Service, cause: Cause) -> Diagnosis:
