@@ -26,6 +26,14 @@ class Client:
         self._place = f"{host}:{settings.port}"
         self._token = settings.api_token
 
+    def services(self) -> list[dict[str, Any]]:
+        """Every service as the daemon holds it now, as the API gives it. Raises DaemonError."""
+        return self._listed("GET", "/api/v1/status", "services")
+
+    def history(self, service: str) -> dict[str, Any]:
+        """What the daemon remembers of one service, as the API gives it. Raises DaemonError."""
+        return self._ask("GET", f"/api/v1/services/{quote(service, safe='')}/history")
+
     def incidents(self, *, every: bool) -> list[dict[str, Any]]:
         """The open incidents as the API gives them, or those that are over too. Raises DaemonError."""
         return self._listed("GET", f"/api/v1/incidents{'?all' if every else ''}", "incidents")

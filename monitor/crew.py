@@ -34,12 +34,13 @@ from monitor.history import load_tracks
 from monitor.jobs import Jobs
 from monitor.judge import Flip, State
 from monitor.lookout import Lookout
+from monitor.past import Past, past_of
 from monitor.probes.base import Outcome, ProbeContext
 from monitor.probes.table import load, run_check
 from monitor.recorder import SCHEMAS, Recorder
 from monitor.schedule import Calendar, trigger_of
 from monitor.self_test import SelfTest
-from monitor.spans import Bar, bars, standing
+from monitor.spans import STANDS, Bar, bars, standing
 from monitor.state import StateFile
 from monitor.terminal import flip_line
 from monitor.watch import Watch
@@ -224,6 +225,11 @@ class Crew:
         names, now = list(self._board.services), self._wall()
         stands = standing(status.service for status in self._board.services.values())
         return await self._state.read(lambda conn: bars(conn, names, now, stands=stands))
+
+    async def past(self, service: Service) -> Past:
+        """What is remembered of one service."""
+        stands, now = standing([service]).get(service.name, STANDS), self._wall()
+        return await self._state.read(lambda conn: past_of(conn, service.name, now, stands=stands))
 
     def _alive(self) -> tuple[bool, str]:
         """What the heartbeat says: every loop advances, and what is to be told gets out."""

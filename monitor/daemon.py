@@ -11,9 +11,11 @@ from importlib.metadata import version
 import structlog
 
 from config.configuration import Configuration
+from config.services import Service
 from monitor.board import Board
 from monitor.crew import TABLES, Crew
 from monitor.folder import FolderLock, choose_folder
+from monitor.past import Past
 from monitor.spans import Bar
 from monitor.state import StateFile
 from monitor.store import Notice
@@ -69,6 +71,7 @@ class Daemon:
             healthy=self._healthy,
             check_now=self._check_now,
             bars=self._bars,
+            past=self._past,
             backup_now=self._backup_now,
             incidents=lambda: self._crew.desk if self._crew else None,
             api_token=web.api_token,
@@ -152,3 +155,6 @@ class Daemon:
 
     async def _bars(self) -> Mapping[str, Sequence[Bar]]:
         return await self._crew.bars() if self._crew else {}
+
+    async def _past(self, service: Service) -> Past | None:
+        return await self._crew.past(service) if self._crew else None

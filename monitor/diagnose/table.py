@@ -65,7 +65,7 @@ def diagnose(service: Service, check: Check, outcome: Outcome) -> Diagnosis | No
 
 
 def decide(service: Service, check: Check, outcome: Outcome) -> tuple[Rule, Sign | None] | None:
-    """Gives the rule that an outcome fits, and the preset's sign if one was seen; None for a clean pass. Never raises."""
+    """Gives the rule that fits an outcome, and the preset's sign if one was seen; None for a clean pass."""
     if outcome.verdict == Verdict.PASS:
         return None
     sign = _sign(check, outcome)

@@ -10,6 +10,7 @@ from typing import Any
 from monitor.board import WORST_FIRST, BackupStatus, Board, CheckStatus, ServiceStatus
 from monitor.incidents import BLIND, Incident
 from monitor.judge import State
+from monitor.past import Past, Watched
 from monitor.silences import Silence
 
 
@@ -86,6 +87,39 @@ def silence_document(silence: Silence, now: float) -> dict[str, Any]:
         "cron": silence.cron or None,
         "duration_seconds": silence.duration or None,
         "maintenance": silence.maintenance,
+    }
+
+
+def past_document(past: Past) -> dict[str, Any]:
+    """Gives what is remembered of one service."""
+    return {
+        "service": past.service,
+        "watched": {"24h": _watched(past.day), "7d": _watched(past.week)},
+        "flips": [
+            {
+                "at": rfc3339(flip.at),
+                "since": rfc3339(flip.since),
+                "old": flip.old.value,
+                "new": flip.new.value,
+                "check": flip.check or None,
+                "cause": flip.cause.value if flip.cause else None,
+                "sentence": flip.sentence or None,
+                "evidence": flip.evidence or None,
+            }
+            for flip in past.flips
+        ],
+        "facts": [
+            {"name": fact.name, "value": fact.value, "since": rfc3339(fact.since), "before": fact.before}
+            for fact in sorted(past.facts, key=lambda fact: -fact.since)
+        ],
+    }
+
+
+def _watched(watched: Watched) -> dict[str, Any]:
+    shares = {state.value: watched.share(state) for state in watched.by_state}
+    return {
+        "seconds": round(watched.seconds, 3),
+        "shares": {name: round(share or 0, 6) for name, share in shares.items()},
     }
 
 

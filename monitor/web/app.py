@@ -15,10 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from config.secret import Secret
+from config.services import Service
 from monitor.board import Board
 from monitor.metrics import Collector, render
+from monitor.past import Past
 from monitor.spans import Bar
-from monitor.web.api import status_document
+from monitor.web.api import past_document, status_document
 from monitor.web.guard import Guard, Manners
 from monitor.web.incidents import SHOWN_FOR, IncidentDesk, IncidentRoutes
 from monitor.web.page import CONTENT_SECURITY_POLICY, PageSnapshot, draw
@@ -34,6 +36,7 @@ CheckNow = Callable[[], Awaitable[object]]
 BackupNow = Callable[[], bool]
 Bars = Callable[[], Awaitable[Mapping[str, Sequence[Bar]]]]
 Desk = Callable[[], IncidentDesk | None]
+Remember = Callable[[Service], Awaitable[Past | None]]
 
 ROUND_GAP = 5.0  # seconds from the end of a round that was asked for to the start of the next
 
@@ -44,6 +47,7 @@ def build_app(
     healthy: Healthy,
     check_now: CheckNow,
     bars: Bars | None = None,
+    past: Remember | None = None,
     backup_now: BackupNow | None = None,
     incidents: Desk = lambda: None,
     api_token: Secret | None = None,
@@ -53,14 +57,15 @@ def build_app(
     """Gives the web application over `board`.
 
     `healthy` says whether the daemon itself is well, and why; it must not block. `check_now` makes one round and is
-    never called twice at once. `bars` gives the last 24 hours of each service by name. `backup_now` has a backup run
+    never called twice at once. `bars` gives the last 24 hours of each service by name, `past` what is remembered of
+    one service (None while the state is not open). `backup_now` has a backup run
     made and says whether it will be. `incidents` gives who keeps the incidents and silences, None while the state is
     not open. `api_token` guards /api, /check and /backup; without one /backup is off, and silences and
     acknowledgements are taken from this machine alone. `metrics_token` guards /metrics; the page and /healthz are
     open. `wall` is the time, epoch seconds.
     """
     site = _Site(board, healthy, check_now, bars, wall)
-    site.desk = incidents
+    site.desk, site.past = incidents, past
     site.backup_now = backup_now if api_token else None
     api, scrape = Guard(api_token), Guard(metrics_token)
     return Starlette(
@@ -70,6 +75,7 @@ def build_app(
             Route("/health", site.health),
             Route("/metrics", scrape.around(site.metrics)),
             Route("/api/v1/status", api.around(site.status)),
+            Route("/api/v1/services/{name}/history", api.around(site.history)),
             *IncidentRoutes(board, incidents, api, wall=wall).routes(),
             Route("/check", api.around(site.check), methods=["GET", "POST"]),
             Route("/backup", api.around(site.backup), methods=["POST"]),
@@ -93,6 +99,7 @@ class _Site:
         self._rounds = _Rounds(check_now)
         self.backup_now: BackupNow | None = None
         self.desk: Desk = lambda: None
+        self.past: Remember | None = None
         self._metrics, self._status, self._page = Renders(), Renders(), Renders()
 
     async def health(self, _: Request) -> Response:
@@ -141,6 +148,17 @@ class _Site:
 
         return await self._status.answer(request, "", take)
 
+    async def history(self, request: Request) -> Response:
+        status = self._board.services.get(request.path_params["name"])
+        if status is None:
+            says = f"no such service is watched; there are {', '.join(sorted(self._board.services))}"
+            return JSONResponse({"error": says}, HTTPStatus.NOT_FOUND)
+        past = await self.past(status.service) if self.past and not self._board.standby else None
+        if past is None:
+            says = "the daemon is still opening its state; ask again in a few seconds"
+            return _standing_by() if self._board.standby else _refused(says)
+        return JSONResponse(past_document(past))
+
     async def page(self, request: Request) -> Response:
         async def take() -> Draw:
             history = await self._bars() if self._bars else {}
@@ -185,6 +203,10 @@ def _log_failed_round(task: asyncio.Task[None]) -> None:
 
 def _standing_by() -> Response:
     says = "this daemon stands by: another one holds the state folder and does the work; ask that one"
+    return _refused(says)
+
+
+def _refused(says: str) -> Response:
     return JSONResponse({"error": says}, HTTPStatus.SERVICE_UNAVAILABLE)
 
 

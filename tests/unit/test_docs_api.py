@@ -17,10 +17,12 @@ from config.services import Check, Service
 from monitor.backups import Run, shown
 from monitor.board import BackupStatus, Board, CheckStatus, ServiceStatus
 from monitor.diagnose.base import Diagnosis
+from monitor.facts import Fact
 from monitor.incidents import BLIND, Entry, Happening, Incident
-from monitor.judge import State, Track
+from monitor.judge import Flip, State, Track
+from monitor.past import DAY, Past, Watched
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
-from monitor.web.api import incident_document, silence_document, status_document
+from monitor.web.api import incident_document, past_document, silence_document, status_document
 from monitor.web.app import build_app
 from monitor.web.incidents import read_silence
 
@@ -98,6 +100,27 @@ def test_every_key_of_the_backup_runs_is_told() -> None:
     text = sections()["The daemon's backup runs"]
     assert {cells[0].strip("`") for cells in rows(text)} == set(backup)
     assert named(text) >= set(backup["last"])
+
+
+def past() -> Past:
+    """A past of which nothing is left out."""
+    flip = Flip(service="x", old=State.UP, new=State.DOWN, at=NOW, since=NOW, check="answers", cause=Cause.REFUSED)
+    watched = Watched(length=DAY, by_state={State.UP: 60.0, State.DOWN: 20.0})
+    fact = Fact(service="x", name="version", value="2", since=NOW, before="1")
+    return Past(service="x", day=watched, week=watched, flips=(flip,), facts=(fact,))
+
+
+def test_every_key_of_a_history_is_told_and_the_example_has_them() -> None:
+    document = past_document(past())
+    assert document["watched"]["24h"] == {"seconds": 80.0, "shares": {"up": 0.75, "down": 0.25}}
+    assert keys_of("A history") == set(document)
+    block = re.search(r"```json\n(.*?)```", sections()["GET /api/v1/services/{name}/history"], flags=re.DOTALL)
+    assert block
+    example = json.loads(block[1])
+    assert list(example) == list(document)
+    for part in ("flips", "facts"):
+        assert list(example[part][0]) == list(document[part][0])
+    assert list(example["watched"]) == list(document["watched"])
 
 
 def incident() -> Incident:
