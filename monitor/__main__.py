@@ -28,6 +28,14 @@ EXIT_NOT_UP = 1
 EXIT_CONFIGURATION = 2
 EXIT_NO_DAEMON = 69  # sysexits.h: EX_UNAVAILABLE
 
+LONGEST = typer.Option(
+    min=0.05,
+    max=600,
+    metavar="SECONDS",
+    help="Wait this long for one answer at most. Less than PROBE_TIMEOUT, so that a look at a service that hangs is "
+    "over soon; to be sure of one that is only slow, give more.",
+)
+
 app = typer.Typer(
     name="watchkeeper",
     help="Watches a self-hosted LLM stack: says what broke, why, and what to do.",
@@ -65,26 +73,23 @@ def run() -> None:
 def check(
     services: Annotated[list[str] | None, typer.Argument(help="Only these, by name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
-    timeout: Annotated[
-        float,
-        typer.Option(
-            min=0.05,
-            max=600,
-            metavar="SECONDS",
-            help="Wait this long for one answer at most. Less than PROBE_TIMEOUT, so that a look at a service that "
-            "hangs is over soon; to be sure of one that is only slow, give more.",
-        ),
-    ] = 3.0,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Ask the slow ones too, and those that cost or write and are switched on."),
+    ] = False,
+    timeout: Annotated[float, LONGEST] = 3.0,
 ) -> None:
     """Look at every service once, now; at the backups only when named: check backups.
 
+    Without --deep it is asked what the daemon asks in every round: whether each service answers, and its quick signals.
     Exit code 0: all up; 1: something is not; 2: the configuration cannot be used; 74: the output cannot be written.
     """
     configuration = configured()
     from monitor.backups import with_backups
+    from monitor.depth import Depth, lacking, reach_all
     from monitor.once import all_up, look_once
     from monitor.terminal import check_table, writing
-    from monitor.web.api import services_document
+    from monitor.web.api import left_out_document, services_document
 
     chosen = configuration.discovery.services
     if services:
@@ -93,12 +98,15 @@ def check(
         if unknown := [name for name in services if name not in known]:
             fail([f"{name}: no such service; there are {', '.join(sorted(known))}" for name in unknown])
         chosen = tuple(service for service in chosen if service.name in services)
-    board = in_loop(look_once(chosen, instance=configuration.watch.instance, longest=timeout))
+    asked, left = reach_all(chosen, Depth.DEEP if deep else Depth.QUICK, configuration.watch.interval)
+    left = (*left, *lacking(chosen)) if deep else left
+    board = in_loop(look_once(asked, instance=configuration.watch.instance, longest=timeout))
     if as_json:
         with writing():
-            typer.echo(json.dumps({"services": services_document(board)}, indent=2))
+            document = {"services": services_document(board), "left_out": left_out_document(left)}
+            typer.echo(json.dumps(document, indent=2))
     else:
-        check_table(board)
+        check_table(board, left=left, deep=deep)
     if not all_up(board):
         raise typer.Exit(EXIT_NOT_UP)
 

@@ -12,11 +12,12 @@ from config.services import Check, Service
 from monitor.board import Board, CheckStatus, ServiceStatus
 from monitor.diagnose.table import diagnose
 from monitor.judge import State, Track, judge
-from monitor.probes.base import Outcome, ProbeContext
+from monitor.probes.base import UNDER_WAY, Outcome, ProbeContext
 from monitor.probes.table import load, run_check
 from monitor.vantage import WAITED_IN_VAIN, look
 
 AT_ONCE = 256
+SETTLES, SETTLING = 30.0, 2.0  # seconds: Langfuse takes about ten to show a trace that it took
 
 
 async def look_once(services: Iterable[Service], *, instance: str, longest: float = math.inf) -> Board:
@@ -34,7 +35,7 @@ async def look_once(services: Iterable[Service], *, instance: str, longest: floa
         async with gate:
             # The backups are asked by a program of their own, which takes its time to start.
             cap = math.inf if one.check.kind == "backups" else longest
-            outcome = await run_check(one.check, context, timeout=min(one.check.timeout, cap))
+            outcome = await settled(one.check, context, timeout=min(one.check.timeout, cap))
         outcome = cut_short(look(outcome, 0.0), one.check, cap)
         one.outcome, one.ran_at = outcome, time.time()
         one.diagnosis = diagnose(status.service, one.check, outcome)
@@ -52,6 +53,17 @@ async def look_once(services: Iterable[Service], *, instance: str, longest: floa
             for one in statuses.values() if not service.paused else ():
                 group.create_task(look_at(status, one))
     return board
+
+
+async def settled(check: Check, context: ProbeContext, *, timeout: float) -> Outcome:
+    """Runs a check; one that sends something on its way is asked again until that arrived, or for SETTLES seconds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + SETTLES
+    outcome = await run_check(check, context, timeout=timeout)
+    while outcome.evidence.code == UNDER_WAY and loop.time() < end:
+        await asyncio.sleep(SETTLING)
+        outcome = await run_check(check, context, timeout=timeout)
+    return outcome
 
 
 def cut_short(outcome: Outcome, check: Check, longest: float) -> Outcome:

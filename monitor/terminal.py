@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 from rich.console import Console, RenderableType
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from config.configuration import Configuration
 from monitor.board import WORST_FIRST, Board, ServiceStatus
+from monitor.depth import LeftOut
 from monitor.judge import Flip, State
 from monitor.probes.base import Verdict
 
@@ -101,8 +102,13 @@ def flip_line(flip: Flip) -> str:
     return " ".join(f"{head}: {said}".split()) if said else head
 
 
-def check_table(board: Board, console: Console | None = None) -> None:
-    """Prints one round: a line for each service, the worst first, and under each that is not up what was seen."""
+def check_table(
+    board: Board, console: Console | None = None, *, left: Sequence[LeftOut] = (), deep: bool = False
+) -> None:
+    """Prints one round: a line for each service, the worst first, and under each that is not up what was seen.
+
+    `left` are the checks that it left out; of those that a `deep` one left out each is named with the reason.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("service", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -112,7 +118,18 @@ def check_table(board: Board, console: Console | None = None) -> None:
     for status in statuses:
         word, style = LOOKS[status.state]
         table.add_row(status.service.name, Text(word, style), _slowest(status), Text("\n").join(_seen(status)))
-    print_parts(table, _summary(board), console=console)
+    print_parts(table, *left_out(left, brief=not deep), _summary(board), console=console)
+
+
+def left_out(left: Sequence[LeftOut], *, brief: bool) -> list[Text]:
+    """What was not asked: a line for each reason, or in `brief` one for all that a deep look would ask."""
+    if brief:
+        count = f"{len(left)} checks" if len(left) != 1 else "1 check"
+        return [Text(f"not asked: {count} that are slow or cost something; --deep asks them", "dim")] if left else []
+    reasons: dict[str, list[str]] = {}
+    for one in left:
+        reasons.setdefault(one.why, []).append(f"{one.service} {one.check}")
+    return [Text(f"not asked: {', '.join(names)} ({why})", "dim") for why, names in reasons.items()]
 
 
 def _slowest(status: ServiceStatus) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 
 from config.signals import LangfuseSignalParams
 from monitor.probes.ask import Said, ask, basic, told_elsewhere
-from monitor.probes.base import Answer, ProbeContext, Verdict, not_available
+from monitor.probes.base import UNDER_WAY, Answer, ProbeContext, Verdict, not_available
 
 NAME = "watchkeeper round trip"
 LABEL = "watchkeeper"
@@ -42,7 +42,8 @@ async def round_trip(params: LangfuseSignalParams, timeout: float, context: Prob
         refusal = await _write(params, timeout, context, trip, now)
         if refusal is not None:
             trip.answer = refusal
-    return trip.answer or Answer(verdict=Verdict.PASS, text="a trace is on its way; a later look shows whether it came")
+    says = "a trace is on its way; a later look shows whether it came"
+    return trip.answer or Answer(verdict=Verdict.PASS, text=says, code=UNDER_WAY)
 
 
 async def _look(

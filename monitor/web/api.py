@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from monitor.board import WORST_FIRST, BackupStatus, Board, CheckStatus, ServiceStatus
+from monitor.depth import LeftOut
 from monitor.incidents import BLIND, Incident
 from monitor.judge import State
 from monitor.past import Past, Watched
@@ -121,6 +122,11 @@ def _watched(watched: Watched) -> dict[str, Any]:
         "seconds": round(watched.seconds, 3),
         "shares": {name: round(share or 0, 6) for name, share in shares.items()},
     }
+
+
+def left_out_document(left: Iterable[LeftOut]) -> list[dict[str, str]]:
+    """Gives the checks that a look left out."""
+    return [{"service": one.service, "check": one.check, "why": one.why} for one in left]
 
 
 def services_document(board: Board) -> list[dict[str, Any]]:
