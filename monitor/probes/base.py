@@ -48,6 +48,7 @@ class Sight(StrEnum):
 
 
 NOT_AVAILABLE = "not_available"
+UNDER_WAY = "under_way"  # the code of a pass that is not settled yet: the same question, asked later, shows more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
