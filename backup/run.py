@@ -187,8 +187,9 @@ class _Run:
             self._add(self._failed(source.engine, _fault(error)))
 
     def _wait(self, threads: list[threading.Thread]) -> None:
-        while any(thread.is_alive() for thread in threads):
-            if self._orders.stop.wait(0.1):
+        while running := [thread for thread in threads if thread.is_alive()]:
+            running[0].join(0.1)
+            if self._orders.stop.is_set():
                 until = time.monotonic() + STOPPED_WAIT
                 for thread in threads:
                     thread.join(max(0.0, until - time.monotonic()))
