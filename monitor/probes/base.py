@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from config.secret import Secret
 from monitor.probes.shared import Answers, Samples
+from monitor.ways import NetworkTruth
 
 if TYPE_CHECKING:
     import httpx
@@ -60,7 +61,8 @@ class Evidence:
     came back), tls_port (plain text was asked of a TLS port), eof, or OpenSSL's reason. `sign` names the preset's sign
     or the expectation that decided ("status", "json", "expect_json", "expect_text", "expect_header", "redirect",
     "expect", "slow"), or the signal. `address` is what was dialled. A pass with sign NOT_AVAILABLE is no pass: what was
-    asked cannot be told here, and `text` says why.
+    asked cannot be told here, and `text` says why. `network` is what a look at the ways there found, where one was made
+    (`monitor.surveyor`).
     """
 
     sight: Sight
@@ -68,6 +70,7 @@ class Evidence:
     code: str = ""
     sign: str = ""
     address: str = ""
+    network: NetworkTruth | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,175 @@
+"""The surveyor: has the ways to a service looked at when a check of it failed, and now and then while it is well.
+
+A failed run that never got to the service's own answer is given the network truth (`monitor.truth`) as evidence, so
+that diagnose can tell an address of the wrong kind, a wrong port or a missing name from a service that is down. One
+that passed tells, as the fact `reached_over`, by which kinds of address the service can be reached.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from config.checks import (
+    ClickhouseParams,
+    DnsParams,
+    GrpcParams,
+    HttpParams,
+    PostgresParams,
+    RedisParams,
+    S3Params,
+    TlsParams,
+)
+from config.fields import Family
+from config.kinds import PLAIN, Params
+from config.presets import presets
+from config.services import Check, Service
+from monitor.anchors import target
+from monitor.lookout import named
+from monitor.probes.base import Outcome, ProbeContext, Sight, Verdict
+from monitor.truth import look
+from monitor.vantage import Side, side_of
+from monitor.ways import NetworkTruth, Speech
+
+REST = 60.0  # seconds from one look at a target that fails to the next
+WELL_REST = 300.0  # seconds from one look at a target that is well to the next
+NAMES_ASKED = 3  # other names that are looked up where one does not resolve
+FACT = "reached_over"
+
+# What the network itself said; whatever got an answer in its own protocol needs no look at the ways there.
+_LOOKS = frozenset({Sight.REFUSED, Sight.RESET, Sight.NO_NAME, Sight.NO_CONNECT, Sight.GARBLED, Sight.TLS})
+# Their handshake was spoken, and says by itself what is wrong.
+_TOLD_BY_TLS = frozenset(
+    {"expired", "not_yet_valid", "wrong_name", "untrusted", "self_signed", "not_tls", "tls_port", "no_tls", "insecure"}
+)
+
+
+class Surveyor:
+    """Looks at the ways to services. Belongs to one event loop; `context` is what the probes share.
+
+    `rest` and `well_rest` are seconds between two looks at one target.
+    """
+
+    def __init__(
+        self,
+        services: Iterable[Service],
+        context: ProbeContext,
+        *,
+        rest: float = REST,
+        well_rest: float = WELL_REST,
+    ) -> None:
+        self._context = context
+        self._rest = rest
+        self._well_rest = well_rest
+        hosts = {target(check)[0] for service in services for check in service.checks if check.kind in PLAIN}
+        self._names: Mapping[Side, list[str]] = {
+            side: sorted(host for host in hosts if host and side_of(host) == side and named(host)) for side in Side
+        }
+        self._failing: set[tuple[str, str]] = set()
+        self._recoveries: dict[tuple[str, int], int] = {}
+        self._refused_since: dict[tuple[str, int], float] = {}
+        self._well_at: dict[tuple[str, int], float] = {}
+
+    async def look(self, service: Service, check: Check, *, listen: bool = False) -> NetworkTruth | None:
+        """Looks now at every way to where `check` looks; None for what is no place in the network.
+
+        `listen`: a port that opens is also asked what it speaks. Takes 2.5 s at most and raises nothing.
+        """
+        host, port = target(check)
+        if not host or host.startswith(("/", "@")):
+            return None
+        side = side_of(host)
+        inside = side == Side.INSIDE and named(host)
+        preset = presets().get(service.kind)
+        found = await look(
+            host,
+            port,
+            context=self._context,
+            asked=asked(check.params),
+            wanted=wanted(check.params),
+            listen=listen,
+            usual_port=preset.port if preset and inside and port else 0,
+            others=[name for name in self._names[side] if name != host][:NAMES_ASKED],
+        )
+        return replace(found, refused_for=self._refused_for((host, port)))
+
+    async def survey(self, service: Service, check: Check, outcome: Outcome) -> Outcome:
+        """Gives the outcome with what is known of the network: the truth where it failed, the fact where it is well.
+
+        At most once a minute for one target, however many checks it has, the ways there are looked at anew.
+        """
+        if check.kind not in PLAIN:
+            return outcome
+        place = target(check)
+        self._count(service, check, outcome)
+        if outcome.verdict == Verdict.PASS:
+            return await self._well(service, check, outcome)
+        seen = outcome.evidence
+        silent_tls = seen.sight == Sight.NO_ANSWER and seen.code == "tls"
+        if outcome.verdict != Verdict.FAIL or not (seen.sight in _LOOKS or silent_tls) or seen.code in _TOLD_BY_TLS:
+            return outcome
+        listen = silent_tls or seen.sight in (Sight.RESET, Sight.GARBLED, Sight.TLS)
+        kept = (place, asked(check.params), wanted(check.params), seen.sight, self._recoveries.get(place, 0))
+        truth = await self._context.shared(
+            ("network", kept), lambda: self.look(service, check, listen=listen), self._rest
+        )
+        if truth is None:
+            return outcome
+        truth = replace(truth, refused_for=self._refused_for(place))
+        return replace(outcome, evidence=replace(seen, network=truth))
+
+    def _count(self, service: Service, check: Check, outcome: Outcome) -> None:
+        """Notes since when a target does nothing but refuse, and when it is well again: it is looked at anew then."""
+        place, who = target(check), (service.name, check.name)
+        if outcome.verdict == Verdict.UNKNOWN:
+            return
+        if outcome.evidence.sight == Sight.REFUSED:
+            self._refused_since.setdefault(place, asyncio.get_running_loop().time())
+        else:
+            self._refused_since.pop(place, None)
+        if outcome.verdict == Verdict.FAIL:
+            self._failing.add(who)
+        elif who in self._failing:
+            self._failing.discard(who)
+            self._recoveries[place] = self._recoveries.get(place, 0) + 1
+
+    def _refused_for(self, place: tuple[str, int]) -> float:
+        now = asyncio.get_running_loop().time()
+        return now - self._refused_since.get(place, now)
+
+    async def _well(self, service: Service, check: Check, outcome: Outcome) -> Outcome:
+        """The fact of by what it is reached, where it has a name and it is time to look."""
+        host, port = place = target(check)
+        now = asyncio.get_running_loop().time()
+        if not port or side_of(host) == Side.HERE or not named(host) or not outcome.available:
+            return outcome
+        if now - self._well_at.get(place, -math.inf) < self._well_rest:
+            return outcome
+        self._well_at[place] = now
+        truth = await self.look(service, check)
+        over = truth.reached_over() if truth else ""
+        return replace(outcome, facts={**outcome.facts, FACT: over}) if over else outcome
+
+
+def asked(params: Params) -> Family:
+    """The kind of address that a check asks for."""
+    if isinstance(params, DnsParams):
+        return "any" if len(params.types) != 1 else "ipv4" if params.types[0] == "A" else "ipv6"
+    family: Family = getattr(params, "family", "any")
+    return family
+
+
+def wanted(params: Params) -> Speech | None:
+    """What a check speaks; None where it says nothing of its own."""
+    match params:
+        case HttpParams(url=url) | ClickhouseParams(url=url) | S3Params(url=url):
+            return Speech.TLS if url.lower().startswith("https:") else Speech.HTTP
+        case RedisParams(tls=tls):
+            return Speech.TLS if tls else Speech.REDIS
+        case GrpcParams(tls=tls):
+            return Speech.TLS if tls else Speech.GRPC
+        case PostgresParams():
+            return Speech.POSTGRES
+        case TlsParams(starttls=starttls):
+            return Speech.TLS if starttls == "none" else Speech.POSTGRES
+    return None
