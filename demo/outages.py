@@ -193,6 +193,12 @@ SPOILED = [
         end=lambda stack: stack.valkey.keep(),
     ),
     Outage(
+        name="redis/evicted",
+        says="Valkey has thrown keys away for want of memory; its memory and policy are as they should be again",
+        begin=lambda stack: stack.valkey.throw_away(),
+        end=lambda stack: stack.valkey.empty(),
+    ),
+    Outage(
         name="redis/unsaved",
         says="Valkey cannot save to disk, and refuses writes and PING with MISCONF; what is there can be read",
         begin=lambda stack: stack.valkey.lose_folder(),

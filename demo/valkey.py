@@ -109,6 +109,16 @@ class Valkey(Server):
             client.config_set("maxmemory", "64mb")
             client.delete(*(f"demo:filler:{number}" for number in range(64)))
 
+    def throw_away(self) -> None:
+        """Throws keys away for want of memory, and is then as before: what is lost is counted."""
+        with self.client() as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            client.config_set("maxmemory", "1mb")
+            for number in range(64):
+                client.set(f"demo:filler:{number}", b"x" * 65_536)
+            client.config_set("maxmemory-policy", "noeviction")
+        self.empty()
+
     def evict(self) -> None:
         """From now on it may throw keys away when its memory is full, as a cache does."""
         with self.client() as client:
