@@ -20,6 +20,7 @@ from config.signals import (
     LitellmSignalParams,
     OpenwebuiSignalParams,
     PostgresSignalParams,
+    QdrantSignalParams,
     QueueSignalParams,
     RedisSignalParams,
 )
@@ -42,6 +43,7 @@ Params = (
     | QueueSignalParams
     | OpenwebuiSignalParams
     | KeySignalParams
+    | QdrantSignalParams
 )
 
 PLAIN: Mapping[str, type[Params]] = {
@@ -65,6 +67,7 @@ SIGNALS: Mapping[str, type[Params]] = {
     "queue_signal": QueueSignalParams,
     "openwebui_signal": OpenwebuiSignalParams,
     "key_signal": KeySignalParams,
+    "qdrant_signal": QdrantSignalParams,
 }
 
 PARAMS: Mapping[str, type[Params]] = {**PLAIN, **SIGNALS}

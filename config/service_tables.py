@@ -64,6 +64,7 @@ class CheckTable(Timing):
         "queue_signal",
         "openwebui_signal",
         "key_signal",
+        "qdrant_signal",
     ]
     severity: Severity = "down"
     enabled: bool = True

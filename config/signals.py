@@ -140,3 +140,22 @@ class KeySignalParams:
     provider: Literal["litellm", "qdrant", "langfuse"]
     user: SendableSecret | None = None
     signal: Literal["key"] = "key"
+
+
+QdrantSignal = Literal["key", "collections", "queue", "recovery", "replicas"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QdrantSignalParams:
+    """One thing Qdrant tells of itself. All signals of a server share a look at its collections, or at its metrics.
+
+    `signal` and the unit of `warn` and `fail`: key, none; collections, none; queue, changes of one collection that wait
+    to be applied; recovery, none; replicas, shards with a replica that is not active. A read-only key will do, and none
+    where Qdrant asks for none.
+    """
+
+    url: str
+    signal: QdrantSignal
+    key: SendableSecret | None = None
+    warn: float | None = None
+    fail: float | None = None

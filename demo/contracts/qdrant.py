@@ -10,6 +10,10 @@ OPEN_EXACT = ("/", "/healthz")
 OPEN_PREFIXES = ("/readyz", "/livez", "/dashboard")
 NO_KEY = "Must provide an API key or an Authorization bearer token"
 WRONG_KEY = "Invalid API key or JWT"
+RECOVERY = (
+    "Qdrant was killed during initialization. Most likely it's Out-of-Memory.\nPlease check memory consumption, "
+    "increase memory limit or remove some collections and restart"
+)
 NO_SPACE = "Service internal error: No space left on device (os error 28)"
 
 
@@ -35,7 +39,13 @@ class Qdrant(Service):
         "disk_full": Fault(
             "its disk is full: red collections, health green", {"status": "red", "optimizer_error": NO_SPACE}
         ),
-        "recovery_mode": Fault("it started in recovery mode", {"recovery_mode": True}),
+        "collection_unread": Fault("a collection did not load: asking for it is 500", {"loaded": False}),
+        "recovery_mode": Fault("it started in recovery mode: no collection is readable", {"recovery_mode": True}),
+        "metrics_recovery": Fault(
+            "it says recovery mode in its metrics alone", {"recovery_mode": True, "collections": ()}
+        ),
+        "replica_dead": Fault("a shard has a replica that is not active", {"dead_replicas": 1}),
+        "queue_behind": Fault("changes arrive faster than they are applied", {"queue": 250_000}),
         "grpc_not_serving": Fault("gRPC health says NOT_SERVING (Qdrant itself never does)", {"grpc_serving": False}),
     }
 
@@ -47,6 +57,9 @@ class Qdrant(Service):
     ready: bool = True
     cloud: bool = False
     recovery_mode: bool = False
+    loaded: bool = True
+    dead_replicas: int = 0
+    queue: int = 0
     grpc_serving: bool = True
 
     def environ(self, url: str) -> dict[str, str]:
@@ -75,7 +88,7 @@ class Qdrant(Service):
         is_open = request.path in OPEN_EXACT or request.path.startswith(OPEN_PREFIXES)
         key = request.headers.get("api-key") or request.bearer()
         if self.cloud and key != self.api_key:
-            return as_text("forbidden", 403)
+            return as_json({"error": "forbidden"}, 403)
         if self.api_key and not is_open and key != self.api_key:
             return as_text(WRONG_KEY if key else NO_KEY, 401)
         return await super().answer(request)
@@ -87,6 +100,10 @@ class Qdrant(Service):
         return as_json({"result": result, "status": "ok", "time": 1.2e-05})
 
     def _collection(self) -> Answer:
+        if self.recovery_mode or not self.loaded:
+            why = RECOVERY if self.recovery_mode else "Failed to load local shard: WAL error"
+            said = f"Service internal error: Failed to Get Info,  {why}"
+            return as_json({"status": {"error": said}, "time": 1e-05}, 500)
         result: dict[str, object] = {
             "status": self.status,
             "optimizer_status": {"error": self.optimizer_error} if self.optimizer_error else "ok",
@@ -96,7 +113,7 @@ class Qdrant(Service):
             "config": {"params": {"vectors": {"size": 1536, "distance": "Cosine"}}},
         }
         if reached(self.version, "1.17.0"):
-            result |= {"warnings": [], "update_queue": {"length": 0}}
+            result |= {"warnings": [], "update_queue": {"length": self.queue}}
         return self._result(result)
 
     def _metrics(self) -> Answer:
@@ -104,4 +121,5 @@ class Qdrant(Service):
             f'# TYPE app_info gauge\napp_info{{name="qdrant",version="{self.version}"}} 1\n'
             f"# TYPE app_status_recovery_mode gauge\napp_status_recovery_mode {int(self.recovery_mode)}\n"
             f"# TYPE collections_total gauge\ncollections_total {len(self.collections)}\n"
+            f"# TYPE collection_dead_replicas gauge\ncollection_dead_replicas {self.dead_replicas}\n"
         )

@@ -22,6 +22,7 @@ from monitor.diagnose.network import FIRST, LAST
 from monitor.diagnose.openwebui_signal import OPENWEBUI_SIGNAL
 from monitor.diagnose.postgres import POSTGRES
 from monitor.diagnose.postgres_signal import POSTGRES_SIGNAL
+from monitor.diagnose.qdrant_signal import QDRANT_SIGNAL
 from monitor.diagnose.queue_signal import QUEUE_SIGNAL
 from monitor.diagnose.redis import REDIS
 from monitor.diagnose.redis_signal import REDIS_SIGNAL
@@ -48,6 +49,7 @@ TABLES: Mapping[str, tuple[Rule, ...]] = {
     "queue_signal": QUEUE_SIGNAL,
     "openwebui_signal": OPENWEBUI_SIGNAL,
     "key_signal": KEY_SIGNAL,
+    "qdrant_signal": QDRANT_SIGNAL,
 }
 
 

@@ -49,6 +49,9 @@ FAULTS = [
     ("qdrant", None, "not_ready", {"ready": ("fail", Cause.STARTING)}),
     ("qdrant", None, "collection_yellow", {}),
     ("qdrant", None, "collection_grey", {}),
+    ("qdrant", None, "disk_full", {"collections": ("fail", Cause.CAPACITY)}),
+    ("qdrant", "1.13.1", "collection_red", {"collections": ("warn", Cause.SERVER_ERROR)}),
+    ("qdrant", None, "cloud_403", dict.fromkeys(("ready", "identity"), ("fail", Cause.AUTH))),
     ("minio", None, "booting", {"cluster": ("fail", Cause.STARTING)}),
     ("minio", None, "iam_offline", {"cluster": ("fail", Cause.STARTING)}),
     ("minio", None, "metadata_offline", {"cluster": ("fail", Cause.STARTING)}),
@@ -89,7 +92,7 @@ def watched(server: Contract) -> Service:
 
 def look(service: Service) -> Seen:
     """Every check of the service but the signed one (contracts store nothing), once."""
-    checks = [check for check in service.checks if check.kind == "http"]
+    checks = [check for check in service.checks if check.kind in ("http", "qdrant_signal")]
     load({"http"})
 
     async def run() -> Seen:
@@ -100,6 +103,11 @@ def look(service: Service) -> Seen:
         return {name: (outcome.verdict, told.cause if told else None) for name, (outcome, told) in causes.items()}
 
     return asyncio.run(run())
+
+
+def plain(service: Service) -> list[str]:
+    """The checks by which alone a service is down when it does not answer as itself."""
+    return [check.name for check in service.checks if check.severity == "down" and check.kind == "http"]
 
 
 @pytest.mark.parametrize(("kind", "version"), WELL)
@@ -131,7 +139,7 @@ def test_a_fault_any_service_can_have_is_told_by_its_cause(contract: ContractFac
     service = watched(server)
     server.break_with(fault)
     seen = look(service)
-    down = [check.name for check in service.checks if check.severity == "down"]
+    down = plain(service)
     assert {seen[name][0] for name in down} == {Verdict.FAIL}
     assert {seen[name][1] for name in down} <= ANYWHERE[fault]
 
@@ -145,9 +153,8 @@ def test_another_service_at_the_address_is_told_apart(contract: ContractFactory,
     service = watched(server)
     server.break_with(fault)
     seen = look(service)
-    causes = {seen[check.name][1] for check in service.checks if check.severity == "down"}
-    assert causes <= {Cause.WRONG_SERVICE, Cause.NOT_FOUND, Cause.BAD_ANSWER}
-    assert Verdict.PASS not in {seen[check.name][0] for check in service.checks if check.severity == "down"}
+    assert {seen[name][1] for name in plain(service)} <= {Cause.WRONG_SERVICE, Cause.NOT_FOUND, Cause.BAD_ANSWER}
+    assert Verdict.PASS not in {seen[name][0] for name in plain(service)}
 
 
 def test_litellm_is_never_asked_the_question_that_costs_money(contract: ContractFactory) -> None:
@@ -161,7 +168,8 @@ def test_litellm_is_never_asked_the_question_that_costs_money(contract: Contract
 def test_qdrant_is_never_asked_for_a_path_it_has_not(contract: ContractFactory) -> None:
     server = contract("qdrant", api_key="k")
     look(watched(server))
-    assert set(server.seen) == {"GET /readyz", "GET /", "GET /collections"}
+    listed = {"GET /collections", "GET /collections/documents", "GET /metrics"}
+    assert set(server.seen) == {"GET /readyz", "GET /", *listed}
 
 
 def test_a_qdrant_key_that_is_refused(contract: ContractFactory) -> None:
@@ -169,7 +177,7 @@ def test_a_qdrant_key_that_is_refused(contract: ContractFactory) -> None:
     service = watched(server)
     server.break_with("key_changed")
     seen = look(service)
-    assert seen["collections"] == (Verdict.FAIL, Cause.AUTH)
+    assert seen["key"] == (Verdict.FAIL, Cause.AUTH)
     assert (seen["ready"][0], seen["identity"][0]) == (Verdict.PASS, Verdict.PASS)
 
 
