@@ -1,4 +1,4 @@
-"""The command line: run, check, config; incidents, ack, silence, test-alert."""
+"""The command line: run, check, explain, config; incidents, ack, silence, test-alert."""
 
 import asyncio
 import json
@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import structlog
 import typer
@@ -20,6 +20,7 @@ from config.logs import configure, mask
 from config.settings import WatchSettings, WebSettings
 
 if TYPE_CHECKING:
+    from config.services import Service
     from monitor.client import Client
 
 T = TypeVar("T")
@@ -94,10 +95,7 @@ def check(
     chosen = configuration.discovery.services
     if services:
         chosen = with_backups(chosen, configuration.backup, time.time())
-        known = {service.name for service in chosen}
-        if unknown := [name for name in services if name not in known]:
-            fail([f"{name}: no such service; there are {', '.join(sorted(known))}" for name in unknown])
-        chosen = tuple(service for service in chosen if service.name in services)
+        chosen = tuple({name: found(chosen, name) for name in services}.values())
     asked, left = reach_all(chosen, Depth.DEEP if deep else Depth.QUICK, configuration.watch.interval)
     left = (*left, *lacking(chosen)) if deep else left
     board = in_loop(look_once(asked, instance=configuration.watch.instance, longest=timeout))
@@ -108,6 +106,35 @@ def check(
     else:
         check_table(board, left=left, deep=deep)
     if not all_up(board):
+        raise typer.Exit(EXIT_NOT_UP)
+
+
+@app.command()
+def explain(
+    service: Annotated[str, typer.Argument(help="A service's name, as check and config list it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a page.")] = False,
+    timeout: Annotated[float, LONGEST] = 3.0,
+) -> None:
+    """Tell everything that is known now of one service: checks, neighbours, history, and how the cause follows.
+
+    It is looked at now with all its checks but those that cost something; history and incidents come from the daemon on
+    this machine, if one runs. Exit code 0: it is up; 1: it is not; 2: the configuration cannot be used; 74: the output
+    cannot be written.
+    """
+    configuration = configured()
+    from monitor.backups import with_backups
+    from monitor.client import Client
+    from monitor.command_explain import explain_command
+    from monitor.explain import ask_daemon, conclude, look_around
+
+    services = with_backups(configuration.discovery.services, configuration.backup, time.time())
+    chosen, settings = found(services, service), configuration.watch
+    looked = look_around(services, chosen, instance=settings.instance, pace=settings.interval, longest=timeout)
+    board, left = in_loop(looked)
+    daemon = ask_daemon(Client(configuration.web), service)
+    explanation = conclude(services, service, board, left, at=time.time(), daemon=daemon)
+    explain_command(explanation, as_json=as_json)
+    if not explanation.well:
         raise typer.Exit(EXIT_NOT_UP)
 
 
@@ -219,6 +246,18 @@ def asked_of_the_daemon() -> "Iterator[Client]":
         raise typer.Exit(EXIT_NOT_UP if error.there else EXIT_NO_DAEMON) from None
 
 
+def found(services: "Sequence[Service]", name: str) -> "Service":
+    """The service of that name; ends the program with the names that come near, and all there are."""
+    from config.tables import suggest
+
+    known = {service.name: service for service in services}
+    if name not in known:
+        near = suggest(name, known)
+        said = f"{near} There" if near.startswith("did you mean") else "there"
+        fail([f"{name}: no such service; {said} are {', '.join(sorted(known))}"])
+    return known[name]
+
+
 def complain(env: Env) -> None:
     """Ends the program with one line for each problem that `env` has met, if any."""
     try:
@@ -254,7 +293,7 @@ def in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
         return runner.run(coroutine)
 
 
-def fail(lines: list[str]) -> Any:
+def fail(lines: list[str]) -> NoReturn:
     """Says what is wrong with the configuration, a line each, and ends with exit code 2."""
     for line in lines:
         typer.echo(f"watchkeeper: {line}", err=True)
