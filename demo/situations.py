@@ -40,7 +40,7 @@ POSTGRES = Alert(
     ),
     remedy="See whether it runs: its deployment and the last lines of its log (crashed, still starting, or out of "
     "restarts: Railway gives up after 10). Then compare the port in DATABASE_URL with the one it listens on.",
-    command="python -m monitor check postgres",
+    command="python -m monitor explain postgres",
     runbook="https://wiki.example.com/runbooks/postgres?from=alert",
     status_url=f"{STATUS}/#20261121T031222Z-postgres",
 )
@@ -60,7 +60,7 @@ QDRANT = Alert(
     sentence="Qdrant at qdrant.railway.internal:6333 takes longer to answer than it should.",
     evidence="200 after 2.31 s; 1.00 s is the limit",
     remedy="Look at its CPU and memory, and at optimizations that run: they slow searches down while they last.",
-    command="python -m monitor check qdrant",
+    command="python -m monitor explain qdrant",
     status_url=f"{STATUS}/#20261121T031305Z-qdrant",
 )
 
@@ -80,7 +80,7 @@ REDIS = Alert(
     evidence="OOM command not allowed when used memory > 'maxmemory'.",
     takes_down=(Affected(service="langfuse-worker", title="Langfuse worker", state="expected"),),
     remedy="Give it more memory (maxmemory), or find what fills it: redis-cli --bigkeys.",
-    command="python -m monitor check redis",
+    command="python -m monitor explain redis",
     status_url=f"{STATUS}/#20261121T031214Z-redis",
 )
 
@@ -120,7 +120,7 @@ BACKUPS = Alert(
     evidence="newest good: 20261119T030004Z-91cc, 48 h old; due daily at 03:00",
     remedy="See the last run's error: python -m backup show latest, and the daemon's log. Take one now: "
     "python -m backup run.",
-    command="python -m monitor check backups",
+    command="python -m monitor explain backups",
     status_url=f"{STATUS}/#20261121T050000Z-backups",
 )
 

@@ -46,7 +46,7 @@ def write_alert(
         takes_down=tuple(_affected(incident, graph, seen)),
         changes=() if over else tuple(_changes(incident, graph, facts, wall)),
         remedy=incident.remedy,
-        command="python -m monitor check" if root == BLIND else f"python -m monitor check {root}",
+        command="python -m monitor check" if root == BLIND else f"python -m monitor explain {root}",
         runbook=graph.services[root].runbook if root in graph.services else "",
         status_url=f"{status_url}/#{incident.id}" if status_url else "",
         note=note,

@@ -162,7 +162,7 @@ def test_the_alert_says_all_there_is_to_say(stage):
         Affected(service="open-webui", title="Open-Webui", state="expected"),
     )
     assert [change.text for change in told.changes] == ["LiteLLM: version 1.84 → 1.85", "Postgres: restarted at 00:50"]
-    assert told.command == "python -m monitor check litellm"
+    assert told.command == "python -m monitor explain litellm"
     assert (told.runbook, told.status_url) == ("https://wiki/litellm", f"https://status.example/#{told.incident}")
     assert (told.note, told.failed_checks, told.changes_of_state) == ("", 3, 0)
 
