@@ -8,11 +8,18 @@ class Cause(StrEnum):
 
     # The network told us.
     REFUSED = "refused"
+    NOT_RESTARTED = "not_restarted"
+    WRONG_PORT = "wrong_port"
+    IPV6_ONLY = "ipv6_only"
+    IPV4_ONLY = "ipv4_only"
     RESET = "reset"
     TIMEOUT = "timeout"
     NO_ANSWER = "no_answer"
     DNS = "dns"
+    NO_NAMES = "no_names"
     TLS = "tls"
+    TLS_ON_PLAIN = "tls_on_plain"
+    PLAIN_ON_TLS = "plain_on_tls"
     CERT_EXPIRED = "cert_expired"
     CERT_EXPIRING = "cert_expiring"
     # The service told us.

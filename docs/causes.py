@@ -9,6 +9,7 @@ from monitor.diagnose.general import GENERAL
 from monitor.diagnose.http import UNASKED
 from monitor.diagnose.table import TABLES
 from monitor.diagnose.tls import TLS
+from monitor.diagnose.ways import WAYS
 
 PAGE = Path(__file__).parent / "reference" / "causes.md"
 
@@ -27,6 +28,9 @@ PLACES = {
     "code": "code",
     "setting": "its setting",
     "bucket": "its bucket",
+    "speech": "another protocol",
+    "usual_port": "N",
+    "others": "another one",
 }
 
 
@@ -55,7 +59,7 @@ def sections() -> Iterator[str]:
         yield f"## {cause.value}\n"
         yield f"{plain(general.proof)}.\n"
         yield f"{plain(general.remedy)}\n"
-        kinds = [*TABLES.items(), ("http, of a preset", (UNASKED,)), ("any, over TLS", TLS)]
+        kinds = [*TABLES.items(), ("http, of a preset", (UNASKED,)), ("any, over TLS", TLS), ("any", WAYS)]
         found = [row for kind, rules in kinds for row in rows(kind, rules, cause)]
         if found:
             yield "\n".join(("| check | what proves it | what to do |", "|---|---|---|", *found, ""))

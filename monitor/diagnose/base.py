@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from config.causes import Cause
 from monitor.probes.base import Outcome, Sight, Verdict
+from monitor.ways import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,8 @@ class Rule:
 
     Every condition that is set must hold; `text` is a regular expression looked for in the evidence's text, whatever
     its case. `proof` says the conditions in words, for docs/reference/causes.md. `says` is a sentence in which
-    {title}, {address}, {code} and {setting} are filled in; `remedy` is one line of steps in the order to try them. A
+    {title}, {address}, {code} and {setting} are filled in (in a rule with `findings`, what the look at the ways to it
+    found, {speech}, {usual_port} and {others} too); `remedy` is one line of steps in the order to try them. A
     `precise` rule knows more than the cause: its remedy goes before the service's own, which knows the cause alone.
     `not_for` are kinds of service it does not speak about.
     """
@@ -36,6 +38,7 @@ class Rule:
     sights: Collection[Sight] = ()
     codes: Collection[str] = ()
     signs: Collection[str] = ()
+    findings: Collection[Finding] = ()
     text: str = ""
     precise: bool = False
     not_for: Collection[str] = ()
@@ -48,5 +51,9 @@ class Rule:
             and (not self.sights or evidence.sight in self.sights)
             and (not self.codes or evidence.code in self.codes)
             and (not self.signs or evidence.sign in self.signs)
+            and (
+                not self.findings
+                or (evidence.network is not None and bool(evidence.network.findings & {*self.findings}))
+            )
             and (not self.text or re.search(self.text, evidence.text, re.IGNORECASE) is not None)
         )

@@ -15,6 +15,32 @@ _RULES = (
         "on. If it runs, make it listen on :: (older Railway networks are IPv6 only, and 0.0.0.0 refuses IPv6).",
     ),
     Rule(
+        cause=Cause.NOT_RESTARTED,
+        proof="connections are refused for ten minutes, without one that opened in between",
+        says="{title} at {address} has refused every connection for ten minutes and more: nothing brings it back.",
+        remedy="Whatever restarts it has given up (Railway does after 10 crashes) or nobody started it. Read the last "
+        "lines of its log, mend what they say, and redeploy it by hand. If it is shown as running, it listens on "
+        "another port than the one in {setting}.",
+    ),
+    Rule(
+        cause=Cause.WRONG_PORT,
+        proof="that port is closed or speaks something else, and the service's usual one takes connections there",
+        says="{title} is not at {address}: another port of that host is its own.",
+        remedy="Compare the port in {setting} with the one the service listens on.",
+    ),
+    Rule(
+        cause=Cause.IPV6_ONLY,
+        proof="it can be reached by IPv6 alone, and IPv4 was asked for",
+        says="{title} at {address} can be reached by IPv6 alone.",
+        remedy="Make it listen on both kinds of address, or have its clients ask for both.",
+    ),
+    Rule(
+        cause=Cause.IPV4_ONLY,
+        proof="it can be reached by IPv4 alone, and IPv6 was asked for",
+        says="{title} at {address} can be reached by IPv4 alone.",
+        remedy="Make it listen on ::, or have its clients ask for both kinds of address.",
+    ),
+    Rule(
         cause=Cause.RESET,
         proof="the connection opened and was cut before the answer was complete",
         says="{title} at {address} took the connection and cut it before its answer was complete.",
@@ -47,11 +73,33 @@ _RULES = (
         "status.railway.com.",
     ),
     Rule(
+        cause=Cause.NO_NAMES,
+        proof="the resolver answers and knows none of this network's names",
+        says="{title} cannot be found, nor can any other name of its network.",
+        remedy="It is the network's names and not this service's: in the first seconds of a deployment they may not be "
+        "there yet, so wait a minute. Then see that Watchkeeper runs in the project and environment of what it "
+        "watches, with private networking on, and status.railway.com.",
+    ),
+    Rule(
         cause=Cause.TLS,
         proof="the TLS handshake failed",
         says="{title} at {address} cannot be reached over TLS: the handshake fails.",
         remedy="On a private network use the scheme without TLS (http://, redis://) in {setting}. On a public one see "
         "that the certificate covers this very name and is sent with its chain.",
+    ),
+    Rule(
+        cause=Cause.TLS_ON_PLAIN,
+        proof="TLS was asked for and plain text came back",
+        says="{title} at {address} speaks plain text where TLS was asked for.",
+        remedy="Take the s out of the scheme in {setting} (http://, redis://): on Railway's private network nothing "
+        "speaks TLS. If TLS is meant, this is the wrong port.",
+    ),
+    Rule(
+        cause=Cause.PLAIN_ON_TLS,
+        proof="plain text was asked of a port that speaks TLS",
+        says="{title} at {address} speaks TLS on that port and was asked in plain text.",
+        remedy="Write https:// (rediss://) in {setting}, or name the port that speaks plain text: on a private network "
+        "that is the one to use.",
     ),
     Rule(
         cause=Cause.CERT_EXPIRED,

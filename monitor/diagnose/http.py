@@ -50,7 +50,7 @@ HTTP: tuple[Rule, ...] = (
         remedy=GENERAL[Cause.WRONG_SERVICE].remedy,
     ),
     Rule(
-        cause=Cause.TLS,
+        cause=Cause.PLAIN_ON_TLS,
         codes=("400", "426", "497"),
         text=_PLAIN_ON_TLS,
         proof="400 that says plain HTTP came to a TLS port",

@@ -37,7 +37,7 @@ POSTGRES: tuple[Rule, ...] = (
         remedy="Add ?sslmode=require to {setting}.",
     ),
     Rule(
-        cause=Cause.TLS,
+        cause=Cause.TLS_ON_PLAIN,
         sights=(Sight.TLS,),
         codes=("no_tls",),
         proof="the server speaks no TLS and sslmode asks for it",

@@ -28,7 +28,9 @@ from monitor.diagnose.redis import REDIS
 from monitor.diagnose.redis_signal import REDIS_SIGNAL
 from monitor.diagnose.s3 import S3
 from monitor.diagnose.tls import CERTIFICATE, TLS
-from monitor.probes.base import Outcome, Verdict
+from monitor.diagnose.ways import WAYS
+from monitor.probes.base import Evidence, Outcome, Verdict
+from monitor.ways import NAMES
 
 # What each kind of check knows beyond the network. A tcp check knows nothing beyond it.
 TABLES: Mapping[str, tuple[Rule, ...]] = {
@@ -63,7 +65,7 @@ def diagnose(service: Service, check: Check, outcome: Outcome) -> Diagnosis | No
     if found is None:
         return None
     rule, sign = found
-    return _Words(service, check, outcome.evidence.code).diagnosis(rule, sign.says if sign else "")
+    return _Words(service, check, outcome.evidence).diagnosis(rule, sign.says if sign else "")
 
 
 def decide(service: Service, check: Check, outcome: Outcome) -> tuple[Rule, Sign | None] | None:
@@ -73,7 +75,7 @@ def decide(service: Service, check: Check, outcome: Outcome) -> tuple[Rule, Sign
     sign = _sign(check, outcome)
     if sign is not None:
         return GENERAL[sign.cause], sign
-    rules = (*FIRST, *TABLES.get(check.kind, ()), *TLS, *LAST)
+    rules = (*FIRST, *WAYS, *TABLES.get(check.kind, ()), *TLS, *LAST)
     held = (rule for rule in rules if service.kind not in rule.not_for and rule.holds(outcome))
     rule = next(held, GENERAL[Cause.BAD_ANSWER])
     return (UNASKED if rule.cause == Cause.AUTH and _needs_no_key(service, check) else rule), None
@@ -100,16 +102,17 @@ _ADDRESS = re.compile(r"[A-Z0-9_]*(URL|URI|HOST|PORT|ENDPOINT)(__.*)?", re.IGNOR
 _NOT_THE_ADDRESS = frozenset({Cause.AUTH, Cause.NOT_FOUND, Cause.READONLY, Cause.PROBE_FAULT})
 # These ask one service about another one, which is the one that is told of.
 _ABOUT_ANOTHER = ("queue_signal", "key_signal")
-_PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting|bucket)\}")
+_PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting|bucket|speech|usual_port|others)\}")
 
 
 class _Words:
     """What fills the places of a rule's text: the service, where this check of it looks, and the answer's code."""
 
-    def __init__(self, service: Service, check: Check | None = None, code: str = "") -> None:
+    def __init__(self, service: Service, check: Check | None = None, seen: Evidence | None = None) -> None:
         self._service = service
         self._address = _address(service, check)
-        self._code = code
+        self._code = seen.code if seen else ""
+        self._network = seen.network if seen else None
         self._bucket = str(getattr(check.params, "bucket", None) or "") if check else ""
         self._remedies = {**service.remedies, **(check.remedies if check else {})}
 
@@ -132,6 +135,17 @@ class _Words:
             names = tuple(name for name in names if _ADDRESS.fullmatch(name)) or names
         return " or ".join(names) or "WATCH_FILE"
 
+    def _ways(self) -> Mapping[str, str]:
+        """What the look at the ways to it found, where one was made."""
+        found = self._network
+        if found is None:
+            return {"speech": "", "usual_port": "", "others": ""}
+        return {
+            "speech": NAMES[found.speech] if found.speech else "",
+            "usual_port": str(found.usual_port),
+            "others": found.resolves or " or ".join(found.lost),
+        }
+
     def _fill(self, template: str, cause: Cause) -> str:
         """Fills the places of a rule's text; "({code})" vanishes when there is no code."""
         values = {
@@ -140,6 +154,7 @@ class _Words:
             "code": self._code,
             "setting": self._setting(cause),
             "bucket": self._bucket,
+            **self._ways(),
         }
 
         def value(match: re.Match[str]) -> str:

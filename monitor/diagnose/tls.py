@@ -12,24 +12,8 @@ _FAILED = (Sight.TLS,)
 # For every kind that can speak TLS.
 TLS: tuple[Rule, ...] = (
     replace(GENERAL[Cause.CERT_EXPIRED], sights=_FAILED, codes=("expired",)),
-    Rule(
-        cause=Cause.TLS,
-        sights=_FAILED,
-        codes=("not_tls",),
-        proof="TLS was asked for and plain text came back",
-        says="{title} at {address} speaks plain text where TLS was asked for.",
-        remedy="Take the s out of the scheme in {setting} (http://, redis://): on Railway's private network nothing "
-        "speaks TLS. If TLS is meant, this is the wrong port.",
-    ),
-    Rule(
-        cause=Cause.TLS,
-        sights=_FAILED,
-        codes=("tls_port",),
-        proof="plain text was asked of a port that speaks TLS",
-        says="{title} at {address} speaks TLS on that port and was asked in plain text.",
-        remedy="Write https:// (rediss://) in {setting}, or name the port that speaks plain text: on a private network "
-        "that is the one to use.",
-    ),
+    replace(GENERAL[Cause.TLS_ON_PLAIN], sights=_FAILED, codes=("not_tls",)),
+    replace(GENERAL[Cause.PLAIN_ON_TLS], sights=_FAILED, codes=("tls_port",)),
     Rule(
         cause=Cause.TLS,
         sights=_FAILED,
@@ -43,11 +27,47 @@ TLS: tuple[Rule, ...] = (
     Rule(
         cause=Cause.TLS,
         sights=_FAILED,
+        codes=("self_signed",),
+        proof="the certificate, or the last of its chain, is signed by itself",
+        says="{title} at {address} shows a certificate that is signed by itself.",
+        remedy="If that is on purpose (Railway's PostgreSQL), use sslmode=require for PostgreSQL, or verify_tls = "
+        "false (verify = false for a tls check) in WATCH_FILE. If not, the server has lost its real one: see which it "
+        "loads.",
+    ),
+    Rule(
+        cause=Cause.TLS,
+        sights=_FAILED,
         codes=("untrusted",),
-        proof="the certificate is self-signed, or signed by somebody unknown here",
+        proof="the certificate is signed by somebody unknown here, or the links of its chain are missing",
         says="{title} at {address} shows a certificate that nobody known here has signed.",
-        remedy="Have the server send its whole chain. If it is self-signed on purpose, use sslmode=require for "
-        "PostgreSQL, or verify_tls = false (verify = false for a tls check) in WATCH_FILE.",
+        remedy="Have the server send its whole chain: the certificate of whoever issued it is missing mostly (browsers "
+        "fill that in, programs do not). If a CA of your own signed it, use sslmode=require for PostgreSQL, or "
+        "verify_tls = false (verify = false for a tls check) in WATCH_FILE.",
+    ),
+    Rule(
+        cause=Cause.TLS,
+        sights=_FAILED,
+        codes=("unsupported_protocol", "tlsv1_alert_protocol_version", "wrong_ssl_version", "no_protocols_available"),
+        proof="it speaks no version of TLS that is still good (1.2 or 1.3)",
+        says="{title} at {address} speaks only a version of TLS that is too old.",
+        remedy="Have it, or the proxy before it, offer TLS 1.2 or 1.3: update it, or change its list of protocols. "
+        "Browsers and other clients refuse it as well.",
+    ),
+    Rule(
+        cause=Cause.TLS,
+        sights=_FAILED,
+        codes=("ee_key_too_small", "ca_key_too_small", "ca_md_too_weak", "dh_key_too_small"),
+        proof="its key or signature is too weak for a client of today",
+        says="{title} at {address} shows a certificate whose key or signature is too weak.",
+        remedy="Issue a new one: RSA of 2048 bits or an elliptic curve, signed with SHA-256.",
+    ),
+    Rule(
+        cause=Cause.TLS,
+        sights=_FAILED,
+        codes=("tlsv13_alert_certificate_required", "sslv3_alert_bad_certificate"),
+        proof="it asks for a client's certificate, and we have none",
+        says="{title} at {address} lets in only those who show a certificate of their own.",
+        remedy="Watch an address of it that asks for none, such as its private one; or have its health path excepted.",
     ),
     Rule(
         cause=Cause.TLS,
@@ -80,7 +100,7 @@ _NO_TLS_THERE = (
 CERTIFICATE: tuple[Rule, ...] = (
     replace(GENERAL[Cause.CERT_EXPIRING], signs=("expiring",), verdict=Verdict.WARN),
     Rule(
-        cause=Cause.TLS,
+        cause=Cause.TLS_ON_PLAIN,
         precise=True,
         sights=_FAILED,
         codes=("not_tls",),

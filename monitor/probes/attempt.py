@@ -162,11 +162,18 @@ _EAI = ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY", "EAI_AGAIN", "EAI_FAIL", "
 # OpenSSL's names for bytes that are no TLS record: what a plain-text port sends back.
 _PLAIN = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 # OpenSSL's X509_V_ERR numbers, in the words Evidence.code uses.
-_UNTRUSTED = {9: "not_yet_valid", 10: "expired", 62: "wrong_name", 64: "wrong_name"}
+_UNTRUSTED = {
+    9: "not_yet_valid",
+    10: "expired",
+    18: "self_signed",
+    19: "self_signed",  # somewhere in its chain
+    62: "wrong_name",
+    64: "wrong_name",
+}
 
 
 def _read_tls(error: ssl.SSLError, where: str) -> Answer:
-    """Evidence.code is expired, not_yet_valid, wrong_name, untrusted, not_tls, or OpenSSL's reason in lower case."""
+    """Evidence.code is one of _UNTRUSTED's, untrusted, not_tls, or OpenSSL's reason in lower case."""
     if isinstance(error, ssl.SSLCertVerificationError):
         code = _UNTRUSTED.get(error.verify_code, "untrusted")
         return _miss(Sight.TLS, f"the certificate of {where} does not hold: {error.verify_message}", code)

@@ -57,12 +57,12 @@ class Evidence:
     """What was seen, for diagnose and for people.
 
     `text` is one line without secrets. `code` is the protocol's own: HTTP status, SQLSTATE, ClickHouse or S3 error
-    code, first word of a Redis error; for sight TLS: expired, not_yet_valid, wrong_name, untrusted, not_tls (plain text
-    came back), tls_port (plain text was asked of a TLS port), eof, or OpenSSL's reason. `sign` names the preset's sign
-    or the expectation that decided ("status", "json", "expect_json", "expect_text", "expect_header", "redirect",
-    "expect", "slow"), or the signal. `address` is what was dialled. A pass with sign NOT_AVAILABLE is no pass: what was
-    asked cannot be told here, and `text` says why. `network` is what a look at the ways there found, where one was made
-    (`monitor.surveyor`).
+    code, first word of a Redis error; for sight TLS: expired, not_yet_valid, wrong_name, self_signed, untrusted,
+    not_tls (plain text came back), tls_port (plain text was asked of a TLS port), eof, or OpenSSL's reason. `sign`
+    names the preset's sign or the expectation that decided ("status", "json", "expect_json", "expect_text",
+    "expect_header", "redirect", "expect", "slow"), or the signal. `address` is what was dialled. A pass with sign
+    NOT_AVAILABLE is no pass: what was asked cannot be told here, and `text` says why. `network` is what a look at the
+    ways there found, where one was made (`monitor.surveyor`).
     """
 
     sight: Sight

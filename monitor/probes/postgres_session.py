@@ -210,6 +210,7 @@ _WORDS: Sequence[tuple[Sight, str, str]] = (
     (Sight.TLS, "insecure", r"connection is insecure|SSL connection is required|SSL required"),
     (Sight.TLS, "expired", r"certificate has expired"),
     (Sight.TLS, "wrong_name", r"does not match host name"),
+    (Sight.TLS, "self_signed", r"certificate verify failed: self.signed"),
     (Sight.TLS, "untrusted", r"certificate verify failed|root certificate file"),
     (
         Sight.GARBLED,

@@ -105,7 +105,7 @@ def _explain(answer: Answer, found: Certificate, now: datetime) -> Answer:
     says = dates.text
     if answer.code == "expired" and dates.code != "expired":
         says = f"an issuing certificate of its chain has ended; its own {says.removeprefix('certificate ')}"
-    elif answer.code == "untrusted":
+    elif answer.code in ("untrusted", "self_signed"):
         says = f"it is issued by “{clean(found.issuer, 80)}” to “{clean(found.subject, 80)}”"
     elif answer.code == "wrong_name":
         says = f"it is made out to “{clean(found.subject, 80)}”"

@@ -93,7 +93,8 @@ def test_a_certificate_error_has_a_word_for_its_reason() -> None:
         (10, "expired"),
         (9, "not_yet_valid"),
         (62, "wrong_name"),
-        (18, "untrusted"),
+        (18, "self_signed"),
+        (19, "self_signed"),
         (20, "untrusted"),
     ):
         error = ssl.SSLCertVerificationError(1, "no")

@@ -60,7 +60,7 @@ def test_tls_asked_of_a_redis_without_it_is_told_from_one_that_hangs(run: Any, v
         return [await scene.ask("redis", one, timeout=1.2) for one in asked]
 
     plain, hung = run(act)
-    assert cause(params(valkey), plain) == Cause.TLS
+    assert cause(params(valkey), plain) == Cause.TLS_ON_PLAIN
     assert plain.latency < 1.1
     assert (hung.evidence.sight, hung.evidence.code) == (Sight.NO_ANSWER, "tls")
     check = Check(name="ping", kind="redis", params=params(valkey))

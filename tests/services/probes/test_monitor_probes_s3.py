@@ -83,7 +83,7 @@ def test_every_address_of_a_name_is_tried(run: Any, names: Any, seaweedfs: Seawe
         ({"secret_key": Secret("wrong")}, "SignatureDoesNotMatch", Cause.AUTH),
         ({"access_key": Secret("wrong")}, "InvalidAccessKeyId", Cause.AUTH),
         ({"access_key": Secret("wrong"), "bucket": None}, "InvalidAccessKeyId", Cause.AUTH),
-        ({"url": "https"}, "not_tls", Cause.TLS),
+        ({"url": "https"}, "not_tls", Cause.TLS_ON_PLAIN),
     ],
 )
 def test_a_refusal_tells_why(run: Any, seaweedfs: Seaweedfs, changes: dict[str, Any], code: str, proves: Cause) -> None:
