@@ -42,6 +42,7 @@ from monitor.schedule import Calendar, trigger_of
 from monitor.self_test import SelfTest
 from monitor.spans import STANDS, Bar, bars, standing
 from monitor.state import StateFile
+from monitor.surveyor import Surveyor
 from monitor.terminal import flip_line
 from monitor.watch import Watch
 
@@ -134,7 +135,7 @@ class Crew:
             most=room_for_probes(),
             tell=tell,
             quiet=self._quiet,
-            weigh=lookout.weigh,
+            weigh=Surveyor(services, self._context).beside(lookout.weigh),
         )
         for name, status in self._board.services.items():
             status.facts.update({fact.name: fact.value for fact in known.of(name).values()})

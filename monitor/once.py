@@ -14,6 +14,7 @@ from monitor.diagnose.table import diagnose
 from monitor.judge import State, Track, judge
 from monitor.probes.base import UNDER_WAY, Outcome, ProbeContext
 from monitor.probes.table import load, run_check
+from monitor.surveyor import Surveyor
 from monitor.vantage import WAITED_IN_VAIN, look
 
 AT_ONCE = 256
@@ -30,6 +31,7 @@ async def look_once(services: Iterable[Service], *, instance: str, longest: floa
     context, gate = ProbeContext(), asyncio.Semaphore(AT_ONCE)
     services = [hasty(service) for service in services]
     load({check.kind for service in services for check in service.checks})
+    surveyor = Surveyor(services, context)
 
     async def look_at(status: ServiceStatus, one: CheckStatus) -> None:
         async with gate:
@@ -37,6 +39,7 @@ async def look_once(services: Iterable[Service], *, instance: str, longest: floa
             cap = math.inf if one.check.kind == "backups" else longest
             outcome = await settled(one.check, context, timeout=min(one.check.timeout, cap))
         outcome = cut_short(look(outcome, 0.0), one.check, cap)
+        outcome = await surveyor.survey(status.service, one.check, outcome)
         one.outcome, one.ran_at = outcome, time.time()
         one.diagnosis = diagnose(status.service, one.check, outcome)
         one.runs[outcome.verdict] += 1

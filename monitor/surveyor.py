@@ -7,7 +7,7 @@ that passed tells, as the fact `reached_over`, by which kinds of address the ser
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
 from config.checks import (
@@ -26,10 +26,12 @@ from config.presets import presets
 from config.services import Check, Service
 from monitor.anchors import target
 from monitor.lookout import named
-from monitor.probes.base import Outcome, ProbeContext, Sight, Verdict
+from monitor.probes.base import Outcome, ProbeContext, Sight, Verdict, clean
 from monitor.truth import look
 from monitor.vantage import Side, side_of
-from monitor.ways import NetworkTruth, Speech
+from monitor.ways import Finding, NetworkTruth, Speech
+
+Weigh = Callable[[Service, Check, Outcome, float], Awaitable[Outcome]]
 
 REST = 60.0  # seconds from one look at a target that fails to the next
 WELL_REST = 300.0  # seconds from one look at a target that is well to the next
@@ -116,7 +118,22 @@ class Surveyor:
         if truth is None:
             return outcome
         truth = replace(truth, refused_for=self._refused_for(place))
-        return replace(outcome, evidence=replace(seen, network=truth))
+        text = clean(f"{seen.text}; {truth.summary()}") if truth.findings - {Finding.IPV4_NAME} else seen.text
+        return replace(outcome, evidence=replace(seen, network=truth, text=text))
+
+    def beside(self, weigh: Weigh) -> Weigh:
+        """Gives what surveys an outcome while `weigh` (Lookout.weigh) weighs it: neither waits for the other."""
+
+        async def both(service: Service, check: Check, outcome: Outcome, began: float) -> Outcome:
+            weighed, surveyed = await asyncio.gather(
+                weigh(service, check, outcome, began), self.survey(service, check, outcome)
+            )
+            found = surveyed.evidence
+            if weighed.verdict != Verdict.FAIL or found.network is None or weighed.evidence.sight != found.sight:
+                return replace(weighed, facts=surveyed.facts)
+            return replace(weighed, evidence=replace(weighed.evidence, network=found.network, text=found.text))
+
+        return both
 
     def _count(self, service: Service, check: Check, outcome: Outcome) -> None:
         """Notes since when a target does nothing but refuse, and when it is well again: it is looked at anew then."""
