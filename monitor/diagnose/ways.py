@@ -40,7 +40,7 @@ WAYS: tuple[Rule, ...] = (
     Rule(
         cause=Cause.IPV6_ONLY,
         precise=True,
-        sights=(Sight.NO_NAME, Sight.ANSWERED),
+        sights=(Sight.NO_NAME,),
         findings=(Finding.IPV4_WANTED,),
         proof="an IPv4 address was asked for, and the name has IPv6 addresses only",
         says="{title} has IPv6 addresses only: {address} has no IPv4 address to be reached by.",
@@ -62,7 +62,7 @@ WAYS: tuple[Rule, ...] = (
     Rule(
         cause=Cause.IPV4_ONLY,
         precise=True,
-        sights=(Sight.NO_NAME, Sight.ANSWERED),
+        sights=(Sight.NO_NAME,),
         findings=(Finding.IPV6_WANTED,),
         proof="an IPv6 address was asked for, and the name has IPv4 addresses only",
         says="{title} has IPv4 addresses only: {address} has no IPv6 address to be reached by.",
