@@ -15,7 +15,7 @@ from monitor.command_incidents import seconds
 from monitor.explain import Explanation, Remembered, explanation_document
 from monitor.judge import State
 from monitor.probes.base import Verdict
-from monitor.terminal import LOOKS, left_out, print_parts, writing
+from monitor.terminal import LOOKS, left_out, on_terminal, print_parts, writing
 from monitor.web.times import clock, moment, span
 
 VERDICTS = {
@@ -59,13 +59,15 @@ def _head(found: Explanation) -> Iterator[Text]:
 
 def _checks(status: ServiceStatus) -> Table:
     """A line for each check; what does not fit a terminal is cut, since the page has to."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "check", "took", "every", "weighs"):
-        table.add_column(name, no_wrap=True, justify="right" if name in ("took", "every") else "left")
+    rows = [_row(one) for one in status.checks.values()]
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=on_terminal())
+    for number, name in enumerate(("", "check", "took", "every", "weighs")):
+        widest = max(len(name), *(len(row[number]) for row in rows))
+        table.add_column(name, no_wrap=True, min_width=widest, justify="right" if number in (2, 3) else "left")
     table.add_column("saw", no_wrap=True, overflow="ellipsis", ratio=3)
     table.add_column("asks", no_wrap=True, overflow="ellipsis", ratio=2, style="dim")
-    for one in status.checks.values():
-        table.add_row(*_row(one))
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

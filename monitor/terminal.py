@@ -79,10 +79,15 @@ def _give_up(stream: IO[str]) -> None:
     raise SystemExit(EXIT_OUTPUT)
 
 
+def on_terminal() -> bool:
+    """Whether somebody reads this in a window of some width, where long lines are folded or cut."""
+    return sys.stdout.isatty() or bool(os.environ.get("COLUMNS"))
+
+
 def print_parts(*parts: RenderableType, console: Console | None = None) -> None:
     """Prints to the terminal in its width; elsewhere in full width, without the blanks tables are filled up with."""
     if console is None:
-        wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else WIDE
+        wide = None if on_terminal() else WIDE
         console = Console(width=wide)
     with writing(console.file):
         if console.is_terminal:
