@@ -21,7 +21,7 @@ from backup.proof import read as read_proofs
 from backup.retention import Plan, stand_still
 from backup.sources.table import clickhouse_ended
 from backup.storage.base import Storage
-from backup.sweep import plan, prune, sweep
+from backup.sweep import fate, plan, prune, sweep
 from config.backup_settings import RetentionSettings, read_instance
 from config.backup_sources import ClickhouseSettings
 from config.env import Env
@@ -36,7 +36,10 @@ def list_command(storage: Storage, source: str, env: Env, *, as_json: bool) -> N
     points, verdicts, now = catalog.points(), _plan(catalog, env), storage.now()
     rows = [_row(point, catalog.proof(point.id), verdicts, now) for point in points]
     if as_json:
-        unfinished = [{"id": name, "age_seconds": _age_of(begun_at(name), now)} for name in catalog.unfinished()]
+        unfinished = [
+            {"id": name, "age_seconds": _age_of(begun_at(name), now), "fate": fate(catalog, name)}
+            for name in catalog.unfinished()
+        ]
         document = {"source": source, "standstill": verdicts.standstill, "points": rows, "unfinished": unfinished}
         typer.echo(json.dumps(document, indent=1))
         return
@@ -48,8 +51,7 @@ def list_command(storage: Storage, source: str, env: Env, *, as_json: bool) -> N
     else:
         _table(rows, verdicts)
     for name in catalog.unfinished():
-        since = age(_age_of(begun_at(name), now))
-        typer.echo(f"{name} is not finished: a run of {since} ago that goes on, or died; then the next one removes it")
+        typer.echo(f"{name}, begun {age(_age_of(begun_at(name), now))} ago, is not finished: {fate(catalog, name)}")
     if verdicts.standstill:
         typer.echo(f"nothing will be removed: {verdicts.standstill}")
 
@@ -174,6 +176,7 @@ def _row(point: Point, proof: dict[str, object], verdicts: Plan, now: datetime) 
         "plain_bytes": sum(one.plain_bytes for one in point.whole()),
         "stored_bytes": sum(one.stored_bytes for one in point.whole()),
         "whole": [one.label for one in point.whole()],
+        "sizes": {one.label: one.plain_bytes or one.stored_bytes for one in point.whole() if one.kind == "database"},
         "failed": [one.label for one in artifacts if one.status != "whole"],
         "sealed": any(one.recipients for one in point.whole()),
         "proof": _level(point, proof),

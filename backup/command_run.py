@@ -15,7 +15,7 @@ from backup.errors import BackupError, SettingsError, StoreFullError
 from backup.manifest import Artifact, Engine
 from backup.orders import Orders, Report
 from backup.part import engine_of
-from backup.progress import Bars, Lines, Listener
+from backup.progress import Bars, Lines, Listener, shortened
 from backup.run import take
 from backup.sources.table import clickhouse_ended
 from backup.storage.table import open_storage
@@ -126,8 +126,9 @@ def finished(report: Report) -> dict[str, Any]:
         "stored_bytes": sum(one.stored_bytes for one in whole),
         "seconds": report.seconds,
         "skew_seconds": report.manifest.skew_seconds if report.manifest else 0.0,
-        "errors": [error[:600] for error in report.errors[:10]],
+        "errors": [shortened(error) for error in report.errors[:10]],
         "error_class": worst_class(report),
+        "store": dict(report.store),
     }
 
 
@@ -141,11 +142,12 @@ def worst_class(report: Report) -> str:
 def summary(report: Report) -> str:
     """A report in a line, for a person."""
     facts = finished(report)
+    can = "the store: " + "; ".join(f"{name}: {found}" for name, found in report.store.items())
     if report.manifest is None:
         return f"NOTHING was backed up and nothing is listed, after {report.seconds:.0f} s"
     failed = f"INCOMPLETE, {facts['failed']} failed: " if facts["failed"] else ""
     kept = f"{facts['whole']} dumps are whole, {size(facts['stored_bytes'])} stored"
-    return f"restore point {report.point}: {failed}{kept}, after {report.seconds:.0f} s"
+    return f"restore point {report.point}: {failed}{kept}, after {report.seconds:.0f} s\n{can}"
 
 
 class _Logged:

@@ -16,7 +16,8 @@ from config.logs import Mask
 class Report:
     """How a run ended. `manifest` is None when no database was whole, so nothing is listed.
 
-    `errors` says in one line each what failed, with its remedy and without a secret; `seconds` is wall time.
+    `errors` says in one line each what failed, with its remedy and without a secret; `seconds` is wall time,
+    `store` what the store can do (`Storage.capabilities`).
     """
 
     point: str
@@ -24,6 +25,7 @@ class Report:
     manifest: Manifest | None
     errors: tuple[str, ...]
     seconds: float
+    store: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

@@ -5,7 +5,8 @@ A line is one object with "event":
   progress  engine, name, plain_bytes, stored_bytes, expected_bytes, table, seconds
   artifact  engine, kind, name, status, plain_bytes, stored_bytes, error
   note      text
-  finished  point, exit_code, whole, failed, plain_bytes, stored_bytes, seconds, skew_seconds, errors
+  finished  point, exit_code, whole, failed, plain_bytes, stored_bytes, seconds, skew_seconds, errors, error_class,
+            store: {what it can do}
 Its size does not depend on the database's; what more there is to know stands in the manifest. `seconds` is since the
 start, sizes are bytes, and a field that is not known is 0 or "".
 """
@@ -96,11 +97,11 @@ class Lines:
     def ended(self, artifact: Artifact) -> None:
         """One line."""
         kept = ("engine", "kind", "name", "status", "plain_bytes", "stored_bytes")
-        self.write("artifact", **{name: getattr(artifact, name) for name in kept}, error=artifact.error[:LONGEST])
+        self.write("artifact", **{name: getattr(artifact, name) for name in kept}, error=shortened(artifact.error))
 
     def note(self, text: str) -> None:
         """One line."""
-        self.write("note", text=text[:LONGEST])
+        self.write("note", text=shortened(text))
 
     def write(self, event: str, **facts: Any) -> None:
         """One line, whole, whoever else writes at the same time. A reader that has gone away stops nothing."""
@@ -176,6 +177,11 @@ class Bars:
             if (engine, name) not in self._tasks:
                 self._tasks[engine, name] = self._bars.add_task(f"{engine} {name}", total=total or None, at="")
             return self._tasks[engine, name]
+
+
+def shortened(text: str) -> str:
+    """`text` within LONGEST characters, its middle left out: what happened stands first, and what to do last."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 203]} … {text[-200:]}"
 
 
 def _point_nowhere(stream: TextIO) -> None:

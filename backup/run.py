@@ -85,6 +85,7 @@ class _Run:
         self._notes: list[str] = []
         self._skew = 0.0
         self._identity = ""
+        self._store = storage.capabilities()
         self._lock = threading.Lock()
 
     def take(self) -> Report:
@@ -281,6 +282,7 @@ class _Run:
             manifest=made,
             errors=tuple(f"{one.label}: {one.error}" for one in self._artifacts if one.status != "whole"),
             seconds=round(time.monotonic() - self._began, 3),
+            store=self._store,
         )
 
 

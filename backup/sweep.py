@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from backup import runfile
 from backup.catalog import Catalog
-from backup.layout import DELETING, OBJECTS, claim_prefix, is_ours, point_prefix
+from backup.layout import DELETING, OBJECTS, claim_prefix, is_ours, lease_key, point_prefix
 from backup.lease import Lease, read_lease
 from backup.manifest import MANIFEST, PROOF, RECOVERY, RUN, rfc3339
 from backup.proof import without_damaged
@@ -24,6 +24,8 @@ from config.backup_settings import RetentionSettings
 GRACE = 30.0
 # Further apart than this, the store's clock or ours is wrong, and nobody knows which.
 CLOCKS_APART = timedelta(hours=1)
+NO_RUN = "it has no run.json, so no run of ours made it: remove it by hand"
+UNREADABLE = "its run.json cannot be read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,23 @@ def remove_point(storage: Storage, source: str, point: str, lease: Lease, *, why
         storage.delete([prefix + name])
 
 
+def fate(catalog: Catalog, point: str) -> str:
+    """What becomes of a point that is not finished, in words. Asks nobody but the store, and needs no lease."""
+    storage, prefix = catalog.storage, point_prefix(catalog.source, point)
+    if storage.stat(prefix + DELETING) is not None:
+        return "it is being removed, or that was cut short; then the next run removes the rest"
+    try:
+        run = runfile.load(storage.get(prefix + RUN))
+    except KeyError:
+        return NO_RUN
+    except ValueError:
+        return f"{UNREADABLE}: look at it, and remove it by hand"
+    held = read_lease(storage, lease_key(catalog.source))
+    if held is not None and held.id == run.lease and not held.ended(storage.now()):
+        return f"{run.owner} is at it"
+    return "its run died; the next run removes it"
+
+
 def _why_left(
     catalog: Catalog, point: str, lease: Lease, grace: float, clickhouse_ended: Callable[[str], bool]
 ) -> str | None:
@@ -113,9 +132,9 @@ def _why_left(
     try:
         run = runfile.load(storage.get(prefix + RUN))
     except KeyError:
-        return "it has no run.json, so no run of ours made it: remove it by hand"
+        return NO_RUN
     except ValueError:
-        return "its run.json cannot be read"
+        return UNREADABLE
     if run.lease == lease.id:
         return None
     age = storage.now() - max(stored.modified for stored in storage.list(prefix))

@@ -1,5 +1,6 @@
 """Where backups are kept and how they are sealed: all that reading one back needs."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,11 @@ class StoreSettings:
             env.note("BACKUP_DIR and MINIO_ENDPOINT are both set; backups go to the folder BACKUP_DIR")
         if address and not folder:
             _ask_for_keys(env, keys)
+            if is_private(address.host):
+                env.note(
+                    "MINIO_ENDPOINT is in the private network of what is backed up: whoever deletes that project, or "
+                    "its volumes, deletes the backups too; docs/guides/deploy.md has how to keep a copy elsewhere"
+                )
         in_folder = bool(folder) or not env.is_set("MINIO_ENDPOINT")
         return cls(
             folder=Path(folder or "backups") if in_folder else None,
@@ -165,6 +171,15 @@ def unmask(env: Env, secret: Secret | None) -> None:
     """Takes the mask off an address that holds host and port alone; else no message could name the server."""
     if secret and not set("@?") & set(secret.reveal()):
         env.secrets.remove(secret)
+
+
+def is_private(host: str) -> bool:
+    """Whether a name or address is known inside one network only. This machine itself is for trying things out."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host != "localhost" and ("." not in host or host.endswith((".internal", ".local")))
+    return address.is_private and not address.is_loopback
 
 
 def _first_secret(env: Env, *names: str) -> Secret | None:

@@ -4,7 +4,7 @@ Nothing is asked of the process that makes them: a backup that is not in the sto
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from backup.layout import left_aside
@@ -24,17 +24,17 @@ Grade = Literal["pass", "warn", "fail"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One restore point as `python -m backup list --json` tells it. Times are seconds, sizes bytes; `seconds` is how
-    long its run took."""
+    long its run took. `sizes`: each whole database's label → bytes before compression."""
 
     id: str
     age_seconds: float
     stored_bytes: int
-    plain_bytes: int
     whole: tuple[str, ...]
     failed: tuple[str, ...]
     proof: str
     problem: str
     seconds: float = 0.0
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "Row":
@@ -43,12 +43,12 @@ class Row:
             id=str(document["id"]),
             age_seconds=float(document["age_seconds"]),
             stored_bytes=int(document["stored_bytes"]),
-            plain_bytes=int(document["plain_bytes"]),
             whole=tuple(map(str, document["whole"])),
             failed=tuple(map(str, document["failed"])),
             proof=str(document["proof"]),
             problem=str(document["problem"]),
             seconds=float(document["seconds"]),
+            sizes={str(label): int(size) for label, size in document["sizes"].items()},
         )
 
 
@@ -164,13 +164,19 @@ def _damaged(rows: Sequence[Row], good: Sequence[Row]) -> Freshness | None:
 
 
 def _shrunken(good: Sequence[Row]) -> Freshness | None:
-    """Against those before that hold the same engines."""
-    alike = [row for row in good if _engines([row]) == _engines(good[:1])]
-    now, *before = [row.plain_bytes or row.stored_bytes for row in alike[: RECENT + 1]]
-    if before and now < SHRUNKEN * min(before):
-        text = f"the newest backup holds {now} bytes, the {len(before)} before it at least {min(before)}"
-        return Freshness(grade="warn", sign="shrunken", text=text)
-    return None
+    """A database that the newest good point holds, against the points before that hold it too: one that was emptied
+    beside large ones does not show in their sum."""
+    found = []
+    for label, now in good[0].sizes.items():
+        before = [row.sizes[label] for row in good[1:] if label in row.sizes][:RECENT]
+        if before and now < SHRUNKEN * min(before):
+            found.append((label, now, min(before)))
+    if not found:
+        return None
+    label, now, least = min(found, key=lambda one: (one[1] - one[2], one[0]))
+    more = f"; {len(found) - 1} more shrank too" if len(found) > 1 else ""
+    text = f"the newest backup of {_names([label])} holds {now} bytes, those before it at least {least}{more}"
+    return Freshness(grade="warn", sign="shrunken", text=text)
 
 
 def _space(rows: Sequence[Row], max_bytes: int) -> Freshness | None:

@@ -27,6 +27,8 @@ TICK = 0.1
 LINES = 12
 # pg_dump --verbose tells every step; only these of its lines are about something wrong.
 TELLING = re.compile(r"^pg_\w+: (error|warning|detail|hint):|^pg_\w+: \[")
+# It goes on over many lines, which would push out why it failed.
+QUERY = re.compile(r"^pg_\w+: detail: Query was: ")
 TABLE = re.compile(r'^pg_dump: dumping contents of table "(.*)"$')
 F_SETPIPE_SZ = 1031
 
@@ -90,6 +92,7 @@ class Dump:
             raise
         self._children = [self._child, *([self._reader] if self._reader else ())]
         self._lines: deque[str] = deque(maxlen=LINES)
+        self._in_query = False
         self._complaints: deque[str] = deque(maxlen=LINES)
         self._ears = [self._listen(self._child, self._hear)]
         if self._reader:
@@ -207,7 +210,12 @@ class Dump:
     def _hear(self, line: str) -> None:
         if found := TABLE.match(line):
             self.table = found[1]
-        elif TELLING.match(line) or not line.startswith("pg_"):
+            return
+        if line.startswith("pg_"):
+            self._in_query = QUERY.match(line) is not None
+            if TELLING.match(line):
+                self._lines.append(line[: 120 if self._in_query else 400])
+        elif not self._in_query:
             self._lines.append(line[:400])
 
     def _listen(self, child: "subprocess.Popen[bytes]", hear: Callable[[str], None]) -> threading.Thread:

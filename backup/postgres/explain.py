@@ -4,7 +4,7 @@ import re
 
 from backup.errors import DumpError, SourceError
 
-LONGEST = 600
+LONGEST = 400
 
 # The server's words in English; a server that speaks another language is quoted, with no more than the general remedy.
 REMEDIES: tuple[tuple[str, str], ...] = (

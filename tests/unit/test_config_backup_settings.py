@@ -104,6 +104,25 @@ def test_an_unusable_endpoint_does_not_become_a_folder() -> None:
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "beside"),
+    [
+        ("minio:9000", True),
+        ("http://minio.railway.internal:9000", True),
+        ("http://10.1.2.3:9000", True),
+        ("http://[fd12::1]:9000", True),
+        ("https://storage.railway.app", False),
+        ("https://93.184.216.34", False),
+        ("http://127.0.0.1:9000", False),
+        ("localhost:9000", False),
+    ],
+)
+def test_a_store_beside_what_it_keeps_is_told(endpoint: str, beside: bool) -> None:
+    _, env = read(**{**STORE, "MINIO_ENDPOINT": endpoint})
+    assert not env.problems
+    assert any("deletes the backups too" in note for note in env.notes) == beside
+
+
+@pytest.mark.parametrize(
     ("environ", "place"),
     [
         ({"MINIO_ENDPOINT": "minio:9000", "MINIO_SECRET_KEY": CANARY}, "MINIO_ACCESS_KEY"),

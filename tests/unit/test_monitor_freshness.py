@@ -17,17 +17,18 @@ def row(
     problem: str = "",
     proof: str = "written",
     seconds: float = 60.0,
+    sizes: dict[str, int] | None = None,
 ) -> Row:
     return Row(
         id=f"p{age:.0f}",
         age_seconds=age,
         stored_bytes=size // 3,
-        plain_bytes=size,
         whole=whole,
         failed=failed,
         proof=proof,
         problem=problem,
         seconds=seconds,
+        sizes=dict.fromkeys(whole, size) | (sizes or {}),
     )
 
 
@@ -54,13 +55,17 @@ def judged(*rows: Row) -> Freshness:
         ([row(HOUR, A, failed=(ALL,)), row(90 * HOUR, A, C)], "fail", "overdue", "default (clickhouse)"),
         ([row(HOUR, A, failed=(ALL,))], "fail", "failed", "no good backup of all of it (clickhouse)"),
         # a run of one engine alone, by hand, says nothing of the other
-        ([row(HOUR, A, size=10), row(5 * HOUR, A, C)], "pass", "fresh", ""),
+        ([row(HOUR, A, size=10), row(5 * HOUR, A, C, sizes={A: 10})], "pass", "fresh", ""),
         ([row(HOUR, A, size=10), row(40 * HOUR, A, C)], "warn", "late", "default (clickhouse)"),
         # what a restore left aside, and a point of before it was left out
         ([row(HOUR, A), row(25 * HOUR, A, f"{A}_before_20261121")], "pass", "fresh", ""),
         ([row(HOUR, A, problem="its manifest cannot be read"), row(25 * HOUR, A)], "warn", "damaged", "p3600"),
         ([row(HOUR, A, proof="damaged"), row(25 * HOUR, A)], "warn", "damaged", "not what was written"),
-        ([row(HOUR, A, size=400), row(25 * HOUR, A, size=1000)], "warn", "shrunken", "400 bytes"),
+        ([row(HOUR, A, size=400), row(25 * HOUR, A, size=1000)], "warn", "shrunken", "litellm (postgres) holds 400"),
+        # one of several was emptied, which their sum hardly shows
+        ([row(HOUR, A, B, sizes={B: 90}), row(25 * HOUR, A, B)], "warn", "shrunken", "langfuse (postgres) holds 90"),
+        ([row(HOUR, A, B, size=90), row(25 * HOUR, A, B)], "warn", "shrunken", "; 1 more shrank too"),
+        ([row(HOUR, A), row(25 * HOUR, B, sizes={B: 9000}), row(40 * HOUR, A, B)], "warn", "missing", ""),
         ([row(HOUR, A, size=600), row(25 * HOUR, A, size=1000)], "pass", "fresh", ""),
     ],
 )

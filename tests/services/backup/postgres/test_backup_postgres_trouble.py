@@ -82,6 +82,25 @@ def test_a_dump_that_fails_after_much_output(bench: Any, fake: Callable[..., Pat
     assert "the disk said no" in error
 
 
+def test_a_long_query_hides_neither_the_reason_nor_the_remedy(
+    bench: Any, fake: Callable[..., Path], database: str
+) -> None:
+    """pg_dump quotes the whole query that failed, over many lines, after the reason."""
+    reason = "pg_dump: error: query failed: server closed the connection unexpectedly"
+    query = "pg_dump: detail: Query was: SELECT" + " p.oid," * 200
+    script = f"""cat >&2 <<'END'
+{reason}
+\tThis probably means the server terminated abnormally
+{query}
+{chr(10).join(f"OR column_{number} IS NULL" for number in range(40))}
+END
+exit 1"""
+    error = failed(bench, bench.take(database, clients=fake(script)))
+    assert "server closed the connection" in error
+    assert error.endswith("; the server ended the connection: see its log, then run again")
+    assert len(error) < 600
+
+
 def test_output_that_is_no_archive_is_no_artifact(bench: Any, fake: Callable[..., Path], database: str) -> None:
     clients = fake("head -c 3000000 /dev/urandom")
     error = failed(bench, bench.take(database, clients=clients))
