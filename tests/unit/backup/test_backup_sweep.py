@@ -17,7 +17,7 @@ from backup.lease import Lease
 from backup.manifest import MANIFEST, RUN, Artifact, Manifest, Piece, rfc3339
 from backup.owner import Owner
 from backup.runfile import RunFile
-from backup.sweep import plan, prune, remove_point, sweep
+from backup.sweep import fate, plan, prune, remove_point, sweep
 from config.backup_settings import RetentionSettings
 
 BEGIN = datetime(2026, 11, 21, 3, tzinfo=UTC)
@@ -199,6 +199,27 @@ def test_a_folder_that_a_store_shows_though_nothing_is_in_it_is_no_point(memory:
     assert catalog.unfinished() == ["20261121T010000Z-0002"]
     with lease_of(memory) as lease:
         assert sweep(catalog, lease, grace=0).left == ()
+
+
+def test_what_becomes_of_an_unfinished_point_is_told_as_the_sweep_will_do(memory: Any) -> None:
+    catalog = Catalog(memory, "default")
+    names = [f"20261121T0{number}0000Z-0000" for number in range(1, 6)]
+    put_run(memory, names[1])
+    memory.put(f"default/{names[2]}/run.json", b"no run")
+    memory.put(f"default/{names[3]}/somebody's.txt", b"x")
+    memory.put(put_run(memory, names[4]) + "deleting.json", b"{}")
+    memory.pass_time(9999)
+    with lease_of(memory) as lease:
+        put_run(memory, names[0], lease=lease.id)
+        told = {name: fate(catalog, name) for name in names}
+        swept = sweep(catalog, lease)
+    assert told[names[0]].endswith(" is at it")
+    assert "the next run removes" in told[names[1]]
+    assert "the next run removes" in told[names[4]]
+    assert "by hand" in told[names[2]]
+    assert "by hand" in told[names[3]]
+    assert set(swept.removed) == {names[1], names[4]}
+    assert {name for name, _ in swept.left} == {names[2], names[3]}
 
 
 def test_a_folder_that_no_run_of_ours_made_is_left(memory: Any) -> None:
