@@ -27,7 +27,7 @@ from config.services import Check, Service
 from monitor.anchors import target
 from monitor.lookout import named
 from monitor.probes.base import Outcome, ProbeContext, Sight, Verdict, clean
-from monitor.truth import look
+from monitor.truth import DEADLINE, look
 from monitor.vantage import Side, side_of
 from monitor.ways import Finding, NetworkTruth, Speech
 
@@ -46,10 +46,17 @@ _TOLD_BY_TLS = frozenset(
 )
 
 
+def _usual_port(service: Service) -> int:
+    """The port of the service's preset, 0 where it has none."""
+    preset = presets().get(service.kind)
+    return preset.port if preset else 0
+
+
 class Surveyor:
     """Looks at the ways to services. Belongs to one event loop; `context` is what the probes share.
 
-    `rest` and `well_rest` are seconds between two looks at one target.
+    `rest` and `well_rest` are seconds between two looks at one target, `deadline` those of one look. `usual_port`
+    gives the port that a service of that kind has mostly, 0 for none.
     """
 
     def __init__(
@@ -59,10 +66,14 @@ class Surveyor:
         *,
         rest: float = REST,
         well_rest: float = WELL_REST,
+        deadline: float = DEADLINE,
+        usual_port: Callable[[Service], int] = _usual_port,
     ) -> None:
         self._context = context
         self._rest = rest
         self._well_rest = well_rest
+        self._deadline = deadline
+        self._usual_port = usual_port
         hosts = {target(check)[0] for service in services for check in service.checks if check.kind in PLAIN}
         self._names: Mapping[Side, list[str]] = {
             side: sorted(host for host in hosts if host and side_of(host) == side and named(host)) for side in Side
@@ -82,7 +93,6 @@ class Surveyor:
             return None
         side = side_of(host)
         inside = side == Side.INSIDE and named(host)
-        preset = presets().get(service.kind)
         found = await look(
             host,
             port,
@@ -90,8 +100,9 @@ class Surveyor:
             asked=asked(check.params),
             wanted=wanted(check.params),
             listen=listen,
-            usual_port=preset.port if preset and inside and port else 0,
+            usual_port=self._usual_port(service) if inside and port else 0,
             others=[name for name in self._names[side] if name != host][:NAMES_ASKED],
+            deadline=self._deadline,
         )
         return replace(found, refused_for=self._refused_for((host, port)))
 
@@ -107,10 +118,11 @@ class Surveyor:
         if outcome.verdict == Verdict.PASS:
             return await self._well(service, check, outcome)
         seen = outcome.evidence
-        silent_tls = seen.sight == Sight.NO_ANSWER and seen.code == "tls"
-        if outcome.verdict != Verdict.FAIL or not (seen.sight in _LOOKS or silent_tls) or seen.code in _TOLD_BY_TLS:
+        # Some wait in silence for the rest of what they do not understand. Over HTTP that is a server which hangs.
+        waits = seen.sight == Sight.NO_ANSWER and (seen.code == "tls" or check.kind in ("redis", "postgres"))
+        if outcome.verdict != Verdict.FAIL or not (seen.sight in _LOOKS or waits) or seen.code in _TOLD_BY_TLS:
             return outcome
-        listen = silent_tls or seen.sight in (Sight.RESET, Sight.GARBLED, Sight.TLS)
+        listen = waits or seen.sight in (Sight.RESET, Sight.GARBLED, Sight.TLS)
         kept = (place, asked(check.params), wanted(check.params), seen.sight, self._recoveries.get(place, 0))
         truth = await self._context.shared(
             ("network", kept), lambda: self.look(service, check, listen=listen), self._rest

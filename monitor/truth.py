@@ -173,13 +173,21 @@ _REDIS = re.compile(rb"\+PONG\r\n|-[A-Z]{2,20} ")
 async def _speech(host: str, address: tuple[Any, ...], wanted: Speech | None, context: ProbeContext) -> Speech | None:
     """What the port at an address speaks that opens: what answers to the first words of another protocol.
 
-    What is wanted is not asked for, since that was done. The most certain answer counts.
+    What is wanted is not asked for, since that was done. The first that is recognised counts.
     """
     asks = [_hear(address, words) for speech, words in _OPENINGS.items() if speech != wanted]
     if wanted != Speech.TLS:
         asks.append(_hear_tls(host, address, context))
-    heard = set(await asyncio.gather(*asks))
-    return next((speech for speech in Speech if speech in heard), None)
+    tasks = [asyncio.ensure_future(ask) for ask in asks]
+    try:
+        for one in asyncio.as_completed(tasks):
+            if (speech := await one) is not None:
+                return speech
+        return None
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 async def _hear(address: tuple[Any, ...], words: bytes) -> Speech | None:

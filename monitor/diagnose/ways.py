@@ -81,7 +81,7 @@ WAYS: tuple[Rule, ...] = (
     Rule(
         cause=Cause.WRONG_SERVICE,
         precise=True,
-        sights=_CUT,
+        sights=(*_CUT, Sight.NO_ANSWER),
         findings=(Finding.SPEAKS_OTHER,),
         proof="the port does not answer in the protocol it was asked in, and does in another one",
         says="What answers at {address} speaks {speech}, and is not {title}.",

@@ -1,0 +1,272 @@
+"""From a real failure on loopback to its cause: probe, look at the ways there, diagnosis. Names are the test's own."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from config.causes import Cause
+from config.checks import DnsParams, HttpParams, PostgresParams, RedisParams, TcpParams
+from config.kinds import Params
+from config.services import Check, Service
+from monitor.diagnose.base import Diagnosis
+from monitor.diagnose.table import diagnose
+from monitor.net import LookUp, Resolver
+from monitor.probes.base import Evidence, Outcome, Sight, Verdict
+from monitor.surveyor import FACT, Surveyor, wanted
+from monitor.ways import REFUSED_LONG, Reach, Speech
+
+Maker = Callable[..., Any]
+KINDS = {HttpParams: "http", TcpParams: "tcp", DnsParams: "dns", RedisParams: "redis", PostgresParams: "postgres"}
+BOTH, FOUR, SIX = ("127.0.0.1", "::1"), ("127.0.0.1",), ("::1",)
+
+
+def service(params: Params, kind: str = "custom", name: str = "shop") -> Service:
+    check = Check(name="answers", kind=KINDS[type(params)], params=params)
+    return Service(name=name, kind=kind, title="The Shop", address="shop.internal", checks=(check,), variables=("URL",))
+
+
+async def survey(scene: Any, one: Service, *others: Service, timeout: float = 0.4) -> Outcome:
+    """One run of its check, with what a surveyor of `one` and `others` adds."""
+    surveyor = Surveyor((one, *others), scene.context, deadline=0.3)
+    outcome: Outcome = await scene.ask(one.checks[0].kind, one.checks[0].params, timeout=timeout)
+    return await surveyor.survey(one, one.checks[0], outcome)
+
+
+def evidence(sight: Sight) -> Evidence:
+    return Evidence(sight=sight, text="x")
+
+
+def told(one: Service, outcome: Outcome) -> Diagnosis:
+    found = diagnose(one, one.checks[0], outcome)
+    assert found is not None
+    return found
+
+
+async def line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A Redis with a password, as far as it matters here."""
+    heard = await reader.read(4096)
+    writer.write(b"-NOAUTH Authentication required.\r\n" if heard[:1] != b"\x16" else b"")
+    await writer.drain()
+    if heard[:1] == b"\x16":
+        await reader.read()  # it waits for the end of a line that never comes
+
+
+async def database(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A PostgreSQL, as far as it matters here: it hangs up on what is no start packet of its own."""
+    if await reader.read(8) == b"\x00\x00\x00\x08\x04\xd2\x16\x2f":
+        writer.write(b"N")
+        await writer.drain()
+
+
+async def cut(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+
+
+@pytest.fixture
+def known(names: Maker) -> LookUp:
+    """both, four, six: by their kinds of address; "other" is a sibling. All end in .internal."""
+    found: LookUp = names(**{"both.internal": BOTH, "four.internal": FOUR, "six.internal": SIX, "other.internal": FOUR})
+    return found
+
+
+@pytest.fixture
+def mine(run: Any, known: LookUp) -> Callable[[Callable[[Any], Awaitable[Any]]], Any]:
+    return lambda act: run(act, resolver=Resolver(known))
+
+
+@pytest.mark.parametrize(
+    ("listens", "name", "family", "cause", "over"),
+    [
+        ("::1", "both.internal", "ipv4", Cause.IPV6_ONLY, "IPv6 only: IPv4 is refused"),
+        ("127.0.0.1", "both.internal", "ipv6", Cause.IPV4_ONLY, "IPv4 only: IPv6 is refused"),
+        ("::1", "six.internal", "ipv4", Cause.IPV6_ONLY, "IPv6 only: its name has no IPv4 address"),
+        ("127.0.0.1", "four.internal", "ipv6", Cause.IPV4_ONLY, "IPv4 only: its name has no IPv6 address"),
+    ],
+)
+def test_one_kind_of_address_fails_and_the_service_is_well(
+    mine: Any, silent: Any, listens: str, name: str, family: Any, cause: Cause, over: str
+) -> None:
+    async def act(scene: Any) -> tuple[Outcome, Outcome]:
+        stage = await scene.serve(silent, host=listens)
+        params = TcpParams(host=name, port=stage.port, family=family)
+        failed = await survey(scene, service(params))
+        passed = await survey(scene, service(replace(params, family="any")))
+        assert told(service(params), failed).cause == cause
+        return failed, passed
+
+    failed, passed = mine(act)
+    assert (failed.verdict, passed.verdict) == (Verdict.FAIL, Verdict.PASS)
+    assert passed.facts == {FACT: over}
+    assert "takes connections" in failed.evidence.text
+
+
+def test_a_refusal_on_a_network_of_one_kind_names_it(mine: Any, free_port: int) -> None:
+    one = service(TcpParams(host="six.internal", port=free_port))
+    found = told(one, mine(lambda scene: survey(scene, one)))
+    assert found.cause == Cause.REFUSED
+    assert "over IPv6, the only kind of address its name has" in found.sentence
+    assert "0.0.0.0" in found.remedy
+
+
+def test_what_a_name_without_a_service_says_of_itself(mine: Any) -> None:
+    one = service(DnsParams(name="six.internal", types=("A",)))
+    assert told(one, mine(lambda scene: survey(scene, one))).cause == Cause.IPV6_ONLY
+
+
+def http(stage: Any, scheme: str = "http", host: str = "127.0.0.1") -> HttpParams:
+    return HttpParams(url=f"{scheme}://{host}:{stage.port}", paths=("/health",), verify_tls=False)
+
+
+def tls_server() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+# The script, whether it is under TLS, what is asked of it → cause, words of the sentence.
+CROSSED: list[tuple[str, Callable[[Any], Params], Cause, str]] = [
+    ("tls", http, Cause.PLAIN_ON_TLS, "speaks TLS on that port"),
+    ("tls", lambda at: RedisParams(host="127.0.0.1", port=at.port), Cause.PLAIN_ON_TLS, "speaks TLS on that port"),
+    ("web", lambda at: http(at, "https"), Cause.TLS_ON_PLAIN, "plain text"),
+    ("redis", lambda at: RedisParams(host="127.0.0.1", port=at.port, tls=True), Cause.TLS_ON_PLAIN, "plain text"),
+    ("database", lambda at: http(at, "https"), Cause.TLS_ON_PLAIN, "PostgreSQL's protocol"),
+    ("database", http, Cause.WRONG_SERVICE, "PostgreSQL's protocol"),
+    ("redis", http, Cause.WRONG_SERVICE, "Redis' protocol"),
+    ("web", lambda at: RedisParams(host="127.0.0.1", port=at.port), Cause.WRONG_SERVICE, "HTTP"),
+    ("web", lambda at: PostgresParams(host="127.0.0.1", port=at.port), Cause.WRONG_SERVICE, "HTTP"),
+    ("cut", http, Cause.RESET, "cut it"),
+    ("cut", lambda at: http(at, "https"), Cause.RESET, "cut it"),
+]
+
+
+@pytest.mark.parametrize(("server", "asks", "cause", "words"), CROSSED)
+def test_a_port_that_speaks_something_else(
+    run: Any, say: Maker, page: Maker, server: str, asks: Callable[[Any], Params], cause: Cause, words: str
+) -> None:
+    scripts = {"tls": cut, "web": say(page(b"{}", status=400)), "redis": line, "database": database, "cut": cut}
+
+    async def act(scene: Any) -> tuple[Service, Outcome]:
+        stage = await scene.serve(scripts[server], tls=tls_server() if server == "tls" else None)
+        one = service(asks(stage))
+        return one, await survey(scene, one)
+
+    one, outcome = run(act)
+    found = told(one, outcome)
+    assert (found.cause, outcome.verdict) == (cause, Verdict.FAIL)
+    assert words in found.sentence
+
+
+def test_a_certificate_signed_by_itself_is_told_from_one_of_an_unknown_authority(
+    run: Any, silent: Any, tmp_path: Path
+) -> None:
+    stranger = trustme.CA()
+    leaf = stranger.issue_cert("127.0.0.1")
+    lone, whole = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2))
+    leaf.configure_cert(lone)
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(leaf.private_key_and_cert_chain_pem.bytes() + stranger.cert_pem.bytes())
+    whole.load_cert_chain(chain)
+
+    async def act(scene: Any) -> list[str]:
+        stages = [await scene.serve(silent, tls=tls) for tls in (lone, whole)]
+        asked = [HttpParams(url=f"https://127.0.0.1:{stage.port}") for stage in stages]
+        return [(await scene.ask("http", params)).evidence.code for params in asked]
+
+    assert run(act) == ["untrusted", "self_signed"]
+
+
+def test_the_usual_port_takes_what_another_one_refuses(mine: Any, silent: Any, free_port: int) -> None:
+    async def act(scene: Any) -> tuple[Outcome, ...]:
+        stage = await scene.serve(silent)
+        surveyor = Surveyor((), scene.context, usual_port=lambda _: stage.port)
+        found = []
+        for host in ("both.internal", "127.0.0.1"):
+            one = service(TcpParams(host=host, port=free_port), kind="litellm")
+            outcome = await scene.ask("tcp", one.checks[0].params)
+            found.append(await surveyor.survey(one, one.checks[0], outcome))
+        return tuple(found)
+
+    by_name, by_address = mine(act)
+    one = service(TcpParams(host="both.internal", port=free_port))
+    assert told(one, by_name).cause == Cause.WRONG_PORT
+    # At a bare address many services may live, and that port may be another one's.
+    assert told(one, by_address).cause == Cause.REFUSED
+
+
+def test_ten_minutes_of_refusals_are_told_and_forgotten_after_an_answer(over: Any, free_port: int) -> None:
+    one = service(TcpParams(host="127.0.0.1", port=free_port))
+    well = Outcome(verdict=Verdict.PASS, latency=0.1, evidence=evidence(Sight.ANSWERED))
+
+    async def act(watcher: Any) -> list[Cause]:
+        surveyor, causes = Surveyor((one,), watcher.context), []
+        for wait in (0.0, REFUSED_LONG - 1, 2.0, 60.0, None, 60.0):
+            if wait is None:
+                await surveyor.survey(one, one.checks[0], well)
+                continue
+            watcher.wait(wait)
+            outcome = await watcher.ask("tcp", one.checks[0].params)
+            causes.append(told(one, await surveyor.survey(one, one.checks[0], outcome)).cause)
+        return causes
+
+    shut, over_and_out = Cause.REFUSED, Cause.NOT_RESTARTED
+    assert over(act) == [shut, shut, over_and_out, over_and_out, shut]
+
+
+def test_a_target_is_looked_at_once_a_minute_and_anew_when_it_came_back(over: Any, names: Maker) -> None:
+    looked: list[Any] = []
+    well = Outcome(verdict=Verdict.PASS, latency=0.1, evidence=evidence(Sight.ANSWERED))
+    one = service(TcpParams(host="127.0.0.1", port=9))
+
+    async def act(watcher: Any) -> None:
+        surveyor = Surveyor((one,), watcher.context)
+        failed = Outcome(verdict=Verdict.FAIL, latency=0.1, evidence=evidence(Sight.REFUSED))
+
+        async def fail(wait: float) -> None:
+            watcher.wait(wait)
+            outcome = await surveyor.survey(one, one.checks[0], failed)
+            assert outcome.evidence.network is not None
+            looked.append(id(outcome.evidence.network.ways))
+
+        for wait in (0.0, 10.0, 49.0, 2.0):
+            await fail(wait)
+        await surveyor.survey(one, one.checks[0], well)
+        await fail(1.0)
+
+    over(act)
+    assert [looked.index(one) for one in looked] == [0, 0, 0, 3, 4]
+
+
+def test_a_service_that_hangs_is_not_burdened(run: Any, silent: Any) -> None:
+    async def act(scene: Any) -> tuple[Outcome, int]:
+        stage = await scene.serve(silent)
+        return await survey(scene, service(http(stage)), timeout=0.1), stage.taken
+
+    outcome, taken = run(act)
+    assert (outcome.evidence.network, taken) == (None, 1)
+
+
+def test_a_way_that_swallows_everything_is_silent_and_bounded(run: Any, deaf: Callable[..., int]) -> None:
+    one = service(TcpParams(host="127.0.0.1", port=deaf()))
+    outcome = run(lambda scene: survey(scene, one, timeout=0.1))
+    assert told(one, outcome).cause == Cause.TIMEOUT
+    assert [way.reach for way in outcome.evidence.network.ways] == [Reach.SILENT]
+
+
+@pytest.mark.parametrize(
+    ("params", "speech"),
+    [
+        (HttpParams(url="HTTPS://a"), Speech.TLS),
+        (HttpParams(url="http://a"), Speech.HTTP),
+        (RedisParams(host="a", tls=True), Speech.TLS),
+        (PostgresParams(host="a"), Speech.POSTGRES),
+        (TcpParams(host="a", port=1), None),
+    ],
+)
+def test_what_a_check_speaks(params: Params, speech: Speech | None) -> None:
+    assert wanted(params) == speech
