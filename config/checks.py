@@ -43,7 +43,7 @@ class HttpParams:
     "No such path" is a 404, or HTML where `json` is expected (an SPA's catch-all); the last path's answer stands.
     `signs` are looked for first. Then the status must be in `status`, the content must be JSON if `json` or
     `expect_json` says so, `expect_json` (JMESPath over the body) must be truthy, `expect_text` must be found,
-    and every header of `expect_header` ("name" to regex) must match.
+    `expect_words` must stand in it letter by letter, and every header of `expect_header` ("name" to regex) must match.
     `headers` may hold Host, for one of several names at an address; what follows from the request itself is refused.
     `facts` maps a fact's name (version, role, uptime) to a JMESPath over the body or "header:NAME".
     """
@@ -57,6 +57,7 @@ class HttpParams:
     json: bool = False
     expect_json: JmesPath | None = None
     expect_text: Regex | None = None
+    expect_words: str | None = None
     expect_header: Mapping[str, Regex] = field(default_factory=dict)
     signs: tuple[Sign, ...] = ()
     facts: Mapping[str, Fact] = field(default_factory=dict)

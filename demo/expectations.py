@@ -48,11 +48,10 @@ def up(why: str) -> Expected:
     return Expected(why=why)
 
 
-LATER = "issue 6"  # deeper looks, which ask more than whether a service answers as a healthy one
-ON_POSTGRES = down(Cause.DEPENDENCY, "litellm", "langfuse-web", "langfuse-worker")
+ON_POSTGRES = down(Cause.DEPENDENCY, "litellm", "langfuse-web", "langfuse-worker", "r2r")
 TWO_DATABASES = ("postgres", "postgres-langfuse")
 LITELLM_CONSUMERS = ("open-webui", "saas-api")  # whose own key for it is known to the watch
-CONSTANT = "R2R's and our own APIs' health pages are constant, so they stay up"
+CONSTANT = "our own APIs' health pages are constant, so they stay up"
 TURNS_LATER = "LiteLLM believes its database for 15 s after a good answer"
 
 REAL: Mapping[str, Expected] = {
@@ -208,7 +207,10 @@ OWN: Mapping[str, Expected] = {
         not_up=degraded(Cause.AUTH, "open-webui"), shows="refuses the key in OPEN_WEBUI_API_KEY"
     ),
     "open-webui/no_frontend": up("an image without its page is an API on purpose"),
-    "r2r/db_down": up(f"its health page is constant; PostgreSQL is looked at itself ({LATER})"),
+    "r2r/db_down": Expected(not_up=down(Cause.DEPENDENCY, "r2r"), shows="cannot read from its PostgreSQL"),
+    "r2r/authentication": up(
+        "people work on; that R2R requires authentication is not available, and says which key to set"
+    ),
     "qdrant/not_ready": Expected(not_up=down(Cause.STARTING, "qdrant"), shows="loading its shards"),
     "qdrant/key_changed": Expected(not_up=degraded(Cause.AUTH, "qdrant"), shows="QDRANT_API_KEY"),
     "qdrant/cloud_403": up("the key is sent with every question, so there is nothing to refuse"),
@@ -223,7 +225,24 @@ OWN: Mapping[str, Expected] = {
     "qdrant/queue_behind": Expected(not_up=degraded(Cause.LAGGING, "qdrant"), shows="changes wait to be applied"),
     "qdrant/grpc_not_serving": Expected(not_up=down(Cause.SERVER_ERROR, "qdrant-grpc"), shows="NOT_SERVING"),
     "react-client/not_built": Expected(not_up=down(Cause.NOT_FOUND, "react-client"), shows="no page to serve"),
-    "react-client/html": up("a web page is what it serves"),
+    "react-client/default_page": Expected(not_up=down(Cause.NOT_FOUND, "react-client"), shows="its own welcome page"),
+    "react-client/listing": Expected(not_up=down(Cause.NOT_FOUND, "react-client"), shows="lists a folder"),
+    "react-client/sign_in": Expected(not_up=down(Cause.WRONG_SERVICE, "react-client"), shows="a sign-in page"),
+    "react-client/other_client": Expected(
+        not_up=down(Cause.WRONG_SERVICE, "react-client"), shows="REACT_CLIENT_TEXT with the page it serves now"
+    ),
+    "react-client/html": Expected(
+        not_up=down(Cause.WRONG_SERVICE, "react-client"), shows="Welcome", why="it lacks the words in REACT_CLIENT_TEXT"
+    ),
+    # What says this of a path is an application in Python, which these are not.
+    **{
+        f"{name}/not_found": Expected(not_up=down(Cause.WRONG_SERVICE, name), shows=shows)
+        for name, shows in (
+            ("langfuse-web", "FastAPI"),
+            ("langfuse-worker", "FastAPI"),
+            ("react-client", "an API answers with JSON"),
+        )
+    },
     "api-gateway/crashing": Expected(not_up=down(Cause.SERVER_ERROR, "api-gateway"), shows="Internal server error"),
     **{
         f"{name}/unhealthy": Expected(not_up=down(Cause.BAD_ANSWER, name), shows="unhealthy")
@@ -245,7 +264,6 @@ OWN: Mapping[str, Expected] = {
     f"{STAND_IN_STORE}/healing": up("drives that heal are no outage"),
     f"{STAND_IN_STORE}/kms_down": up("only /ready says so, which is 200 while nothing can be read"),
     f"{STAND_IN_STORE}/busy": up("only /live and /ready say so; a signed question meets it as capacity"),
-    f"{STAND_IN_STORE}/empty": up("MinIO's own answer is empty; without keys nothing else is asked of it"),
     # What has no /readyz is no Qdrant, of any version.
     "qdrant/not_found": Expected(not_up=down(Cause.WRONG_SERVICE, "qdrant"), shows="no /readyz"),
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from config.causes import Cause
-from demo.expectations import Expected, degraded, down, up
+from demo.expectations import Expected, degraded, down
 from demo.outages import ANOTHER
 from demo.ports import free_port
 
@@ -127,7 +127,7 @@ MISTAKES: tuple[Mistake, ...] = (
         value=_is("gone"),
         expected=Expected(not_up=degraded(_NOT_FOUND, "litellm"), shows="LITELLM_SYNTHETIC_MODEL"),
     ),
-    _elsewhere("LANGFUSE_URL", "langfuse-web", "LANGFUSE_WORKER_URL", "Langfuse's worker", _NOT_FOUND, "LANGFUSE_URL"),
+    _elsewhere("LANGFUSE_URL", "langfuse-web", "LANGFUSE_WORKER_URL", "Langfuse's worker", _WRONG, "Express"),
     _elsewhere("LANGFUSE_WORKER_URL", "langfuse-worker", "LANGFUSE_URL", "Langfuse web", _WRONG, "web container"),
     _elsewhere("OPEN_WEBUI_URL", "open-webui", "REACT_CLIENT_URL", "the React client", _WRONG, "OPEN_WEBUI_URL"),
     _elsewhere("OPEN_WEBUI_URL", "open-webui", "LITELLM_URL", "LiteLLM", _WRONG, "is LiteLLM"),
@@ -139,18 +139,21 @@ MISTAKES: tuple[Mistake, ...] = (
         variable="QDRANT_API_KEY",
         says="holds another key",
         value=_is(ANOTHER),
-        expected=Expected(not_up=degraded(_AUTH, "qdrant"), shows="the key in QDRANT_API_KEY"),
+        expected=Expected(not_up=degraded(_AUTH, "qdrant"), shows="QDRANT_API_KEY here must equal"),
     ),
-    _elsewhere("REACT_CLIENT_URL", "react-client", "SAAS_API_URL", "the SaaS API", _NOT_FOUND, "REACT_CLIENT_URL"),
+    _elsewhere("REACT_CLIENT_URL", "react-client", "SAAS_API_URL", "the SaaS API", _WRONG, "an API answers"),
     _elsewhere("SAAS_API_URL", "saas-api", "CHAT_SERVICE_URL", "the chat service", _WRONG, "saas-llm-api"),
     _mistake(
         "API_GATEWAY_URL", "says https", _scheme("API_GATEWAY_URL", "https"), "api-gateway", _TLS, "API_GATEWAY_URL"
     ),
+    _elsewhere(
+        "CHAT_SERVICE_URL", "chat", "AGENT_SERVICE_URL", "the agent service", _WRONG, "another one of Open WebUI"
+    ),
     Mistake(
-        variable="CHAT_SERVICE_URL",
-        says="holds the address of the agent service",
-        value=_at("CHAT_SERVICE_URL", "AGENT_SERVICE_URL"),
-        expected=up("the microservices' health pages are the same to the letter"),
+        variable="REACT_CLIENT_TEXT",
+        says="holds words that are not on the page",
+        value=_is("Another Client"),
+        expected=Expected(not_up=down(_WRONG, "react-client"), shows="“Another Client”"),
     ),
     _mistake(
         "DATABASE_URL",

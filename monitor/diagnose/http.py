@@ -11,25 +11,40 @@ _STATUS_5XX = tuple(str(status) for status in range(500, 600))
 _REDIRECTS = ("300", "301", "302", "303", "307", "308")
 _PLAIN_ON_TLS = r"plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server|speaking plain HTTP to an SSL"
 
+_MICROSERVICES = ("api-gateway", "chat", "inference", "agent", "retrieval")
+_FASTAPI = ("litellm", "r2r", "open-webui", "saas-api", *_MICROSERVICES)
+
 # How services of this stack make themselves known where another one should be, in the words of an http probe; and the
-# preset whose services may well answer like that.
+# presets whose services may well answer like that.
 _FINGERPRINTS = (
-    ("Qdrant", "qdrant", r'"title": ?"qdrant - vector search engine'),
-    ("ClickHouse", "clickhouse", r"it says: Ok\.$"),
-    ("LiteLLM", "litellm", r"it says: \"I'm alive!"),
-    ("R2R", "r2r", r'"results": ?\{"message": ?"ok"'),
-    ("Langfuse", "langfuse-web", r'"status": ?"OK", ?"version"|HTML page titled “Langfuse'),
-    ("Open WebUI", "open-webui", r"HTML page titled “Open WebUI"),
-    ("MinIO's console", "", r"HTML page titled “MinIO Console"),
-    ("an S3 store", "minio", r"<Error><Code>|<ListAllMyBucketsResult"),
+    ("Qdrant", ("qdrant",), r'"title": ?"qdrant - vector search engine'),
+    ("ClickHouse", ("clickhouse",), r"it says: Ok\.$"),
+    ("LiteLLM", ("litellm",), r"it says: \"I'm alive!"),
+    ("R2R", ("r2r",), r'"results": ?\{"message": ?"ok"'),
+    ("Langfuse", ("langfuse-web",), r'"status": ?"OK", ?"version"|HTML page titled “Langfuse'),
+    ("Langfuse's worker", ("langfuse-worker",), r'it says: \{"status": ?"ok"\}'),
+    ("Open WebUI", ("open-webui",), r'HTML page titled “Open WebUI|it says: \{"status": ?true\}'),
+    ("the SaaS API", ("saas-api",), r'"service": ?"saas-llm-api"'),
+    ("one of Open WebUI's own services", _MICROSERVICES, r'it says: \{"status": ?"healthy"\}'),
+    ("MinIO's console", (), r"HTML page titled “MinIO Console"),
+    ("an S3 store", ("minio",), r"<Error>\s*<Code>|<ListAllMyBucketsResult"),
+)
+# The same where they refuse a path they do not know, or to be asked without a key.
+_REFUSALS = (
+    ("Langfuse's web container", ("langfuse-web",), "404", r"HTML page titled “Langfuse"),
+    ("an S3 store", ("minio",), "403", r"<Error>\s*<Code>"),
+    ("LiteLLM", ("litellm",), "401", r"Authentication Error, No api key passed in"),
+    ("ClickHouse", ("clickhouse",), "404", r"There is no handle /"),
+    ("an Express application, as Langfuse's worker is one", ("langfuse-worker",), "404", r"Cannot GET /"),
+    ("a FastAPI application, as LiteLLM and R2R are", _FASTAPI, "404", r'it says: \{"detail": ?"Not Found"\}'),
 )
 
 
-def _stranger(name: str, kind: str, fingerprint: str) -> Rule:
+def _stranger(name: str, kinds: tuple[str, ...], fingerprint: str) -> Rule:
     return Rule(
         cause=Cause.WRONG_SERVICE,
         signs=("json", "expect_json", "expect_text", "expect_header"),
-        not_for=(kind,),
+        not_for=kinds,
         text=fingerprint,
         proof=f"the answer is one that {name} gives",
         says=f"What answers at {{address}} is {name}, and not {{title}}.",
@@ -37,18 +52,19 @@ def _stranger(name: str, kind: str, fingerprint: str) -> Rule:
     )
 
 
-HTTP: tuple[Rule, ...] = (
-    *(_stranger(name, kind, fingerprint) for name, kind, fingerprint in _FINGERPRINTS),
-    Rule(
-        cause=Cause.WRONG_SERVICE,
+def _refusal(name: str, kinds: tuple[str, ...], status: str, fingerprint: str) -> Rule:
+    # A check of somebody's own may well ask such a service.
+    return replace(
+        _stranger(name, (*kinds, "custom"), fingerprint),
         signs=("status",),
-        codes=("404",),
-        not_for=("langfuse-web", "custom"),
-        text=r"HTML page titled “Langfuse",
-        proof="404 with a page of Langfuse's",
-        says="What answers at {address} is Langfuse's web container, and not {title}.",
-        remedy=GENERAL[Cause.WRONG_SERVICE].remedy,
-    ),
+        codes=(status,),
+        proof=f"{status} in the words of {name}",
+    )
+
+
+HTTP: tuple[Rule, ...] = (
+    *(_stranger(*one) for one in _FINGERPRINTS),
+    *(_refusal(*one) for one in _REFUSALS),
     Rule(
         cause=Cause.PLAIN_ON_TLS,
         codes=("400", "426", "497"),
@@ -189,6 +205,14 @@ HTTP: tuple[Rule, ...] = (
         says="{title} at {address} answers, but not with JSON.",
         remedy="Read the evidence. If it is cut off, the service or a proxy broke down while answering; if it is "
         "text, compare the path and port in {setting} with what this version offers.",
+    ),
+    Rule(
+        cause=Cause.WRONG_SERVICE,
+        signs=("expect_words",),
+        proof="the page lacks the words it is known by",
+        says="{title} at {address} answers with another page than its own.",
+        remedy="Another service or another build is served there: compare host and port in {setting}, and the words "
+        "that are looked for with the page as it is now.",
     ),
     Rule(
         cause=Cause.BAD_ANSWER,

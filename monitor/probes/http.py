@@ -1,6 +1,7 @@
 """The http probe: one question over HTTP, and whether the answer is the one that was hoped for."""
 
 import base64
+import html
 import json
 import re
 import zlib
@@ -232,7 +233,7 @@ def weigh(page: Page, params: HttpParams) -> Answer:
         if _is_seen(sign, page):
             says = sign.says or sign.name.replace("_", " ")
             return _answer(Verdict(sign.verdict), page, sign.name, says, facts=_facts(page, params))
-    for check in (_check_status, _check_json, _check_text, _check_headers):
+    for check in (_check_status, _check_json, _check_text, _check_words, _check_headers):
         missed = check(page, params)
         if missed is not None:
             return _fail(page, *missed, facts=_facts(page, params), garbled=missed[0] == "json" and page.is_html)
@@ -274,6 +275,13 @@ def _check_text(page: Page, params: HttpParams) -> Missed | None:
         return None
     where = "the answer" if page.whole else f"its first {params.max_body} bytes"
     return "expect_text", page.trouble or f"not found in {where}: {params.expect_text}"
+
+
+def _check_words(page: Page, params: HttpParams) -> Missed | None:
+    words = params.expect_words
+    if words is None or words in page.text or words in html.unescape(page.text):
+        return None
+    return "expect_words", page.trouble or f"these words are not in it: “{page.show(words)}”"
 
 
 def _check_headers(page: Page, params: HttpParams) -> Missed | None:

@@ -66,9 +66,15 @@ FAULTS = [
     ("minio", None, "http_503", {"cluster": ("fail", Cause.SERVER_ERROR)}),
     ("saas-api", None, "unhealthy", {"health": ("fail", Cause.BAD_ANSWER)}),
     ("saas-api", None, "wrong_service", {"health": ("fail", Cause.WRONG_SERVICE)}),
-    ("react-client", None, "not_built", {"page": ("fail", None)}),
+    ("react-client", None, "not_built", {"page": ("fail", Cause.NOT_FOUND)}),
     ("chat", None, "unhealthy", {"health": ("fail", Cause.BAD_ANSWER)}),
-    ("api-gateway", None, "crashing", {"health": ("fail", Cause.SERVER_ERROR)}),
+    ("api-gateway", None, "crashing", dict.fromkeys(("health", "identity"), ("fail", Cause.SERVER_ERROR))),
+    ("r2r", None, "db_down", {"documents": ("fail", Cause.DEPENDENCY)}),
+    ("r2r", None, "authentication", {}),
+    ("react-client", None, "default_page", {"page": ("fail", Cause.NOT_FOUND)}),
+    ("react-client", None, "listing", {"page": ("fail", Cause.NOT_FOUND)}),
+    ("react-client", None, "sign_in", {"page": ("fail", Cause.WRONG_SERVICE)}),
+    ("react-client", None, "other_client", {"page": ("fail", Cause.WRONG_SERVICE)}),
 ]
 
 # Faults any service can have, and the cause that each of its checks whose miss means "down" must name.
@@ -107,7 +113,9 @@ def look(service: Service) -> Seen:
 
 def plain(service: Service) -> list[str]:
     """The checks by which alone a service is down when it does not answer as itself."""
-    return [check.name for check in service.checks if check.severity == "down" and check.kind == "http"]
+    beside = ("documents", "identity") if service.kind != "qdrant" else ()
+    checks = [check for check in service.checks if check.kind == "http" and check.name not in beside]
+    return [check.name for check in checks if check.severity == "down"]
 
 
 @pytest.mark.parametrize(("kind", "version"), WELL)
@@ -170,6 +178,14 @@ def test_qdrant_is_never_asked_for_a_path_it_has_not(contract: ContractFactory) 
     look(watched(server))
     listed = {"GET /collections", "GET /collections/documents", "GET /metrics"}
     assert set(server.seen) == {"GET /readyz", "GET /", *listed}
+
+
+def test_an_r2r_that_wants_a_key_is_asked_with_ours(contract: ContractFactory) -> None:
+    server = contract("r2r", api_key="pk_a.sk_b")
+    service = watched(server)
+    assert look(service)["documents"] == (Verdict.PASS, None)
+    server.break_with("authentication")
+    assert look(service)["documents"] == (Verdict.WARN, Cause.AUTH)
 
 
 def test_a_qdrant_key_that_is_refused(contract: ContractFactory) -> None:
