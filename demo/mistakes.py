@@ -94,7 +94,8 @@ KEYS = (
     ("holds a key without sk-", "cm9vdDpub3Qtb3Vycw==", "does not begin with sk-"),
 )
 
-_WRONG, _NOT_FOUND, _AUTH, _TLS = Cause.WRONG_SERVICE, Cause.NOT_FOUND, Cause.AUTH, Cause.TLS
+_WRONG, _NOT_FOUND, _AUTH = Cause.WRONG_SERVICE, Cause.NOT_FOUND, Cause.AUTH
+_TLS = Cause.TLS_ON_PLAIN
 
 MISTAKES: tuple[Mistake, ...] = (
     _mistake(
@@ -184,7 +185,7 @@ MISTAKES: tuple[Mistake, ...] = (
     _mistake("REDIS_URL", "holds no password", _password("REDIS_URL", ""), "redis", _AUTH, "none was sent"),
     _mistake("REDIS_URL", "names database 99", _path("REDIS_URL", "/99"), "redis", _NOT_FOUND, "no database of that"),
     _mistake("REDIS_URL", "says rediss", _scheme("REDIS_URL", "rediss"), "redis", _TLS, "plain text"),
-    _elsewhere("REDIS_URL", "redis", "DATABASE_URL", "PostgreSQL", Cause.RESET, "another service's"),
+    _elsewhere("REDIS_URL", "redis", "DATABASE_URL", "PostgreSQL", _WRONG, "speaks PostgreSQL's protocol"),
     _mistake(
         "CLICKHOUSE_PASSWORD", "is another one", _is(ANOTHER), "clickhouse", _AUTH, "the password (CLICKHOUSE_PASSWORD)"
     ),
