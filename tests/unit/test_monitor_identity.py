@@ -5,16 +5,14 @@ Nothing is dialled: a transport of our own hands each question to the contract's
 
 import asyncio
 import json
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import httpx
 import pytest
 
 from config.causes import Cause
 from config.services import Service, discover
-from demo.contracts.base import Answer, Request, World
-from demo.contracts.needs import Needs
+from demo.contracts.base import Answer, Request
 from demo.contracts.react_client import LISTING, SIGN_IN, WELCOME
 from demo.contracts.table import KINDS
 from monitor.diagnose.table import diagnose
@@ -26,13 +24,6 @@ FASTAPI = ("litellm", "r2r", "saas-api", *MICROSERVICES)
 S3_DENIED = "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
 EDGE = {"status": "error", "message": "Application not found", "code": 404}
 EDGE_502 = {"status": "error", "message": "Application failed to respond", "code": 502}
-
-
-class Answers(Protocol):
-    """What answers at an address."""
-
-    async def answer(self, request: Request) -> Answer:
-        """The answer to `request`."""
 
 
 class Fixed:
@@ -56,11 +47,9 @@ def page(title: str) -> Fixed:
     return Fixed(f"<!doctype html><html><head><title>{title}</title><script src='/a.js'></script></head></html>")
 
 
-CONTRACTS: Mapping[str, Answers] = {
-    kind: service(version=list(service.VERSIONS)[-1]) for kind, service in KINDS.items()
-}
+CONTRACTS: Mapping[str, Any] = {kind: service(version=list(service.VERSIONS)[-1]) for kind, service in KINDS.items()}
 # What else is met at a wrong address.
-OTHERS: Mapping[str, Answers] = {
+OTHERS: Mapping[str, Any] = {
     "clickhouse": Fixed("Ok.\n", kind="text/html; charset=UTF-8", only=("/", "/ping")),
     "minio console": page("MinIO Console"),
     "swagger": page("LiteLLM API - Swagger UI"),
@@ -108,35 +97,6 @@ NAMELESS = {
 }
 
 
-class Context(ProbeContext):
-    """A context whose every question is answered by one service, in memory."""
-
-    def __init__(self, service: Answers) -> None:
-        super().__init__()
-        world = World(Needs())
-
-        async def handle(asked: httpx.Request) -> httpx.Response:
-            answer = await service.answer(
-                Request(
-                    method=asked.method,
-                    path=asked.url.path,
-                    query=dict(asked.url.params),
-                    headers={name.lower(): value for name, value in asked.headers.items()},
-                    body=asked.content,
-                    world=world,
-                )
-            )
-            kind = {"content-type": answer.content_type} if answer.content_type else {}
-            return httpx.Response(
-                answer.status, stream=httpx.ByteStream(answer.body), headers={**kind, **answer.headers}
-            )
-
-        self._answering = httpx.MockTransport(handle)
-
-    def transport(self, *, verify: bool = True) -> httpx.AsyncBaseTransport:
-        return self._answering
-
-
 def watched(**more: str) -> dict[str, Service]:
     """Every service that is asked over HTTP, without keys where a key is not what it is known by."""
     variables = {
@@ -149,11 +109,16 @@ def watched(**more: str) -> dict[str, Service]:
     return {service.kind: service for service in discovery.services}
 
 
-def first_miss(service: Service, stranger: Answers) -> tuple[Outcome, Cause, str] | None:
+Miss = tuple[Outcome, Cause, str]
+Look = Callable[[Service, Any], Miss | None]
+
+
+@pytest.fixture
+def first_miss(answered_by: Callable[[Any], ProbeContext]) -> Look:
     """What the first check that makes the service not up saw there, its cause and remedy; None when it is up."""
 
-    async def look() -> tuple[Outcome, Cause, str] | None:
-        context = Context(stranger)
+    async def look(service: Service, stranger: Any) -> Miss | None:
+        context = answered_by(stranger)
         try:
             for check in service.checks:
                 outcome = await run_check(check, context)
@@ -164,14 +129,14 @@ def first_miss(service: Service, stranger: Answers) -> tuple[Outcome, Cause, str
             await context.aclose()
         return None
 
-    return asyncio.run(look())
+    return lambda service, stranger: asyncio.run(look(service, stranger))
 
 
 SERVICES = watched()
 
 
 @pytest.mark.parametrize("kind", SERVICES)
-def test_a_service_is_up_at_its_own_address_and_at_no_other(kind: str) -> None:
+def test_a_service_is_up_at_its_own_address_and_at_no_other(first_miss: Look, kind: str) -> None:
     service, own = SERVICES[kind], STRANGERS[kind]
     assert first_miss(service, own) is None
     for name, stranger in STRANGERS.items():
@@ -189,7 +154,7 @@ def test_a_service_is_up_at_its_own_address_and_at_no_other(kind: str) -> None:
         assert len(remedy) > 30
 
 
-def test_the_exceptions_are_needed() -> None:
+def test_the_exceptions_are_needed(first_miss: Look) -> None:
     for kind, names in BY_PATH.items():
         for name in names:
             found = first_miss(SERVICES[kind], STRANGERS[name])
@@ -197,24 +162,24 @@ def test_the_exceptions_are_needed() -> None:
             assert found[1] == Cause.NOT_FOUND, (kind, name)
 
 
-def test_another_store_is_one_as_well() -> None:
+def test_another_store_is_one_as_well(first_miss: Look) -> None:
     assert first_miss(SERVICES["minio"], STORES["another store"]) is None
 
 
 @pytest.mark.parametrize("version", KINDS["litellm"].VERSIONS)
-def test_every_version_of_litellm_is_known(version: str) -> None:
+def test_every_version_of_litellm_is_known(first_miss: Look, version: str) -> None:
     assert first_miss(SERVICES["litellm"], KINDS["litellm"](version=version)) is None
 
 
 @pytest.mark.parametrize("kind", MICROSERVICES)
-def test_microservices_without_a_description_of_their_api_cannot_be_told_apart(kind: str) -> None:
+def test_microservices_without_a_description_of_their_api_cannot_be_told_apart(first_miss: Look, kind: str) -> None:
     """By design: their health is the same to the letter."""
     for other in MICROSERVICES:
         bare = KINDS[other](version="1.0.0", described=False)  # type: ignore[call-arg]  # a field of these alone
         assert first_miss(SERVICES[kind], bare) is None
 
 
-def test_without_its_text_another_client_passes_for_the_client_and_nothing_else_does() -> None:
+def test_without_its_text_another_client_passes_for_the_client_and_nothing_else_does(first_miss: Look) -> None:
     """Which built page is the right one, only REACT_CLIENT_TEXT can say."""
     known = watched()
     text = watched(REACT_CLIENT_TEXT="")["react-client"]
@@ -233,6 +198,6 @@ def test_without_its_text_another_client_passes_for_the_client_and_nothing_else_
     ("served", "fits"),
     [("R&amp;D (beta)", True), ("R&D (beta)", True), ("R&D beta", False), ("r&d (beta)", False)],
 )
-def test_the_text_is_looked_for_letter_by_letter(served: str, *, fits: bool) -> None:
+def test_the_text_is_looked_for_letter_by_letter(first_miss: Look, served: str, *, fits: bool) -> None:
     client = watched(REACT_CLIENT_TEXT="R&D (beta)")["react-client"]
     assert (first_miss(client, page(served)) is None) == fits
