@@ -8,10 +8,9 @@ is not judged from here but from the store, by the check of the service `backups
 import asyncio
 import contextlib
 import json
-import sqlite3
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +19,8 @@ import structlog
 from config.backup_settings import BackupSettings
 from config.checks import BackupsParams
 from config.services import Check, Service
+from monitor.backup_runs import Run, newest_runs, save_run, shown
 from monitor.board import BackupStatus, Board
-from monitor.database import Schema
 from monitor.schedule import Calendar, period_of, previous_due, trigger_of
 from monitor.state import StateFile
 
@@ -37,63 +36,12 @@ LAST_WORDS = 2.8  # seconds a run gets to clean up after itself when the daemon 
 EXIT_DONE, EXIT_CONFIGURATION, EXIT_LOCKED, EXIT_STOPPED = 0, 2, 3, 130
 STORE_FULL = "StoreFullError"  # backup.errors'
 
+TAKES_PART = ("postgres", "clickhouse", "minio")
+BUSY_WITH, CLIENTS = "busy_with", "clients"  # the fact that PostgreSQL's signals learn, and its usual value
+
 Hear = Callable[[bytes], None]
 Command = Callable[[tuple[str, ...], Hear], Awaitable[int]]
 """Runs `python -m backup` with these arguments, hands over each line it writes, and gives its exit code."""
-
-SCHEMA = Schema(
-    owner="backups",
-    steps=(
-        """
-        CREATE TABLE backup_runs (
-            at INTEGER PRIMARY KEY, point TEXT NOT NULL, exit_code INTEGER, seconds REAL NOT NULL,
-            stored_bytes INTEGER NOT NULL, error TEXT NOT NULL
-        ) STRICT;
-        """,
-        "ALTER TABLE backup_runs ADD COLUMN error_class TEXT NOT NULL DEFAULT ''",
-    ),
-    live=("backup_runs",),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One run as it is kept. `at` is when it was started, epoch seconds; `exit_code` None: it never told its end."""
-
-    at: float
-    point: str = ""
-    exit_code: int | None = None
-    seconds: float = 0.0
-    stored_bytes: int = 0
-    error: str = ""
-    error_class: str = ""
-
-
-def save_run(conn: sqlite3.Connection, run: Run) -> None:
-    """Keeps a run, over what was kept of its start; of old ones the newest 400 stay."""
-    row = (
-        *(round(run.at), run.point, run.exit_code, run.seconds, run.stored_bytes),
-        *(run.error[:2000], run.error_class[:100]),
-    )
-    conn.execute("INSERT OR REPLACE INTO backup_runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-    conn.execute("DELETE FROM backup_runs WHERE at NOT IN (SELECT at FROM backup_runs ORDER BY at DESC LIMIT 400)")
-
-
-def newest_runs(conn: sqlite3.Connection, limit: int) -> list[Run]:
-    """The newest runs, newest first."""
-    rows = conn.execute("SELECT * FROM backup_runs ORDER BY at DESC LIMIT ?", (limit,))
-    return [
-        Run(
-            at=at,
-            point=point,
-            exit_code=code,
-            seconds=seconds,
-            stored_bytes=stored,
-            error=error,
-            error_class=error_class,
-        )
-        for at, point, code, seconds, stored, error, error_class in rows
-    ]
 
 
 def with_backups(services: Iterable[Service], settings: BackupSettings | None, now: float) -> tuple[Service, ...]:
@@ -125,6 +73,17 @@ def with_backups(services: Iterable[Service], settings: BackupSettings | None, n
         start_period=0.0,  # that the first run has not ended yet is an outcome of its own
     )
     return tuple(sorted((*services, backups), key=lambda service: service.name))
+
+
+def keeps_busy(board: Board, service: Service) -> bool:
+    """Whether a slow answer of `service` is our own doing: a backup or a restore keeps it busy just now.
+
+    The daemon's own backup is known at once; one by hand, and a restore, by the sessions that PostgreSQL shows.
+    """
+    if board.backup and board.backup.running and service.kind in TAKES_PART:
+        return True
+    seen = (board.services[name].facts.get(BUSY_WITH) for name in (service.name, *service.depends_on))
+    return service.kind == "postgres" and any(one not in (None, CLIENTS) for one in seen)
 
 
 class Backups:
@@ -309,16 +268,3 @@ async def end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-
-
-def shown(run: Run) -> dict[str, Any]:
-    """A run as the status document shows it."""
-    return {
-        "point": run.point,
-        "exit_code": run.exit_code,
-        "started_at": run.at,
-        "seconds": round(run.seconds, 1),
-        "stored_bytes": run.stored_bytes,
-        "error": run.error,
-        "error_class": run.error_class,
-    }

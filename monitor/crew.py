@@ -8,6 +8,7 @@ import resource
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,8 +22,9 @@ from config.configuration import Configuration
 from config.services import Check, Service
 from monitor import logbook
 from monitor.alive import LoopSigns, standing_still
-from monitor.backups import EXIT_DONE, EXIT_LOCKED, EXIT_STOPPED, STORE_FULL, Backups, Run, with_backups
-from monitor.backups import SCHEMA as BACKUP_RUNS
+from monitor.backup_runs import SCHEMA as BACKUP_RUNS
+from monitor.backup_runs import Run
+from monitor.backups import EXIT_DONE, EXIT_LOCKED, EXIT_STOPPED, STORE_FULL, Backups, keeps_busy, with_backups
 from monitor.backups import SERVICE as BACKUPS
 from monitor.board import Board
 from monitor.database import Schema
@@ -54,8 +56,6 @@ CHECKS_STAND_STILL = 3.0  # intervals of the quickest check without any check's 
 LOOP_STANDS_STILL = 60.0  # seconds without a turn, for a loop that turns every few seconds
 OVERDUE = 600.0  # seconds an alert may wait for its provider before the heartbeat says so
 LAST_WORDS = 1.0  # seconds for writing what was seen last, when told to stop
-BUSY_WITH_BACKUPS = ("postgres", "clickhouse", "minio")
-BUSY_WITH, CLIENTS = "busy_with", "clients"  # the fact that PostgreSQL's signals learn, and its usual value
 SELF_TEST = "0 10 * * mon"  # in working hours of most of the world
 SPARE_FILES = 128  # file descriptors that are not for probes
 
@@ -134,7 +134,7 @@ class Crew:
             confirm_timeout=min(CONFIRM_TIMEOUT, settings.probe_timeout),
             most=room_for_probes(),
             tell=tell,
-            quiet=self._quiet,
+            quiet=partial(keeps_busy, self._board),
             weigh=Surveyor(services, self._context).beside(lookout.weigh),
         )
         for name, status in self._board.services.items():
@@ -241,16 +241,6 @@ class Crew:
         ]
         trouble = [*filter(None, [standing_still(self._signs.stale())]), *overdue]
         return not trouble, "; ".join(trouble)
-
-    def _quiet(self, service: Service) -> bool:
-        """Whether a slow answer of `service` is our own doing: a backup or a restore keeps it busy just now.
-
-        The daemon's own backup is known at once; one by hand, and a restore, by the sessions that PostgreSQL shows.
-        """
-        if self._board.backup and self._board.backup.running and service.kind in BUSY_WITH_BACKUPS:
-            return True
-        busy = (self._board.services[name].facts.get(BUSY_WITH) for name in (service.name, *service.depends_on))
-        return service.kind == "postgres" and any(one not in (None, CLIENTS) for one in busy)
 
     def _failed_backup(self) -> FailedRun | None:
         """The newest run, if it ended by itself and left nothing in the store."""

@@ -183,7 +183,8 @@ BACKUP_SUCCESS = Family(
     "watchkeeper_backup_last_success_timestamp_seconds",
     "gauge",
     (),
-    "When the newest backup run of this daemon that succeeded ended. No series before the first.",
+    "When the newest backup run that lacked nothing ended; of one that this daemon did not make, when it began, as the "
+    "store shows it. No series before the first.",
 )
 BACKUP_RUNNING = Family("watchkeeper_backup_running", "gauge", (), "1 while a backup run is under way.")
 BACKUP_RUNS = Family("watchkeeper_backup_runs_total", "counter", (), "Backup runs that ended.")

@@ -60,14 +60,17 @@ def backup_samples(board: Board) -> Iterator[Reading]:
     yield BACKUP_RUNNING, (), status.running
     yield BACKUP_RUNS, (), status.runs
     yield BACKUP_FAILED, (), status.failed_runs
-    if status.last_success_at is not None:
-        yield BACKUP_SUCCESS, (), status.last_success_at
     if status.last:
         yield BACKUP_DURATION, (), float(status.last["seconds"])
         yield BACKUP_SIZE, (), float(status.last["stored_bytes"])
         if status.last["exit_code"]:
             yield BACKUP_ERROR, (str(status.last["exit_code"]), label(status.last["error_class"])), 1
     watched = board.services.get("backups")
+    successes = [status.last_success_at] if status.last_success_at is not None else []
+    if watched and (complete := watched.facts.get("complete")):
+        successes.append(begun_at(complete).timestamp())
+    if successes:
+        yield BACKUP_SUCCESS, (), max(successes)
     if watched and "points" in watched.facts:
         yield BACKUP_POINTS, (), float(watched.facts["points"])
         if "newest" in watched.facts:

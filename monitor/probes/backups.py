@@ -57,10 +57,12 @@ async def probe(params: BackupsParams, *, timeout: float, context: ProbeContext)
 
 
 def _facts(rows: Sequence[Row]) -> dict[str, str]:
-    """How many points there are, the newest and its proof, and the newest that was restored ("": none)."""
+    """How many points there are, the newest and its proof, the newest that lacks nothing and the newest that was
+    restored ("": none)."""
     restored = next((row.id for row in rows if row.proof in RESTORED), "")
     newest = {"newest": rows[0].id, "proof": rows[0].proof} if rows else {}
-    return {"points": str(len(rows)), **newest, "restored": restored}
+    complete = next((row.id for row in rows if row.whole and not row.failed and not row.problem), "")
+    return {"points": str(len(rows)), **newest, "complete": complete, "restored": restored}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

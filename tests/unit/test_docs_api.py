@@ -14,7 +14,7 @@ from config.checks import TcpParams
 from config.kinds import PARAMS
 from config.secret import Secret
 from config.services import Check, Service
-from monitor.backups import Run, shown
+from monitor.backup_runs import Run, shown
 from monitor.board import BackupStatus, Board, CheckStatus, ServiceStatus
 from monitor.diagnose.base import Diagnosis
 from monitor.facts import Fact

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from config.backup_settings import BackupSettings, RetentionSettings, ScheduleSettings
 from config.backup_sources import ClickhouseSettings, PostgresSettings
 from config.backup_store import SealSettings, StoreSettings
-from monitor.backups import FIRST_RETRY, LONGEST_RETRY, SCHEMA, SETTLE, Backups, Hear, Run, newest_runs, save_run
+from monitor.backup_runs import SCHEMA, Run, newest_runs, save_run
+from monitor.backups import FIRST_RETRY, LONGEST_RETRY, SETTLE, Backups, Hear
 from monitor.board import Board
 
 T = TypeVar("T")
