@@ -264,6 +264,7 @@ def _note_left_out(
 
     What a check requires of another service is not looked at, nor a check that nobody asked for.
     """
+    left_out: dict[str, list[str]] = {}
     for check, table in preset.checks.items():
         if "asked_by" in table and not values.get(str(table["asked_by"])):
             continue
@@ -280,7 +281,10 @@ def _note_left_out(
         if len(missing) < len(required):
             env.problem(words, f"is not set, and the check {name}/{check} needs it beside what is set", "set it too")
         else:
-            env.note(f"{name}: the check {check} is left out; set {words} to have it")
+            left_out.setdefault(words, []).append(check)
+    for words, checks in left_out.items():
+        noun = f"check {checks[0]} is" if len(checks) == 1 else f"checks {', '.join(checks)} are"
+        env.note(f"{name}: the {noun} left out; set {words} to have {'it' if len(checks) == 1 else 'them'}")
 
 
 def _railway_notes(env: Env, address: Address) -> list[str]:

@@ -15,6 +15,7 @@ from config.checks import (
     TlsParams,
 )
 from config.signals import (
+    ClickhouseSignalParams,
     KeySignalParams,
     LangfuseSignalParams,
     LitellmSignalParams,
@@ -38,6 +39,7 @@ Params = (
     | BackupsParams
     | PostgresSignalParams
     | RedisSignalParams
+    | ClickhouseSignalParams
     | LitellmSignalParams
     | LangfuseSignalParams
     | QueueSignalParams
@@ -62,6 +64,7 @@ PLAIN: Mapping[str, type[Params]] = {
 SIGNALS: Mapping[str, type[Params]] = {
     "postgres_signal": PostgresSignalParams,
     "redis_signal": RedisSignalParams,
+    "clickhouse_signal": ClickhouseSignalParams,
     "litellm_signal": LitellmSignalParams,
     "langfuse_signal": LangfuseSignalParams,
     "queue_signal": QueueSignalParams,

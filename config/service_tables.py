@@ -59,6 +59,7 @@ class CheckTable(Timing):
         "s3",
         "postgres_signal",
         "redis_signal",
+        "clickhouse_signal",
         "litellm_signal",
         "langfuse_signal",
         "queue_signal",

@@ -7,7 +7,7 @@ and from which number on it warns and fails, in its own unit.
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from config.checks import PostgresParams, RedisParams
+from config.checks import ClickhouseParams, PostgresParams, RedisParams
 from config.fields import Limits, Pause, SendableSecret
 
 PostgresSignal = Literal[
@@ -52,6 +52,25 @@ class RedisSignalParams(RedisParams):
     """
 
     signal: RedisSignal
+    warn: float | None = None
+    fail: float | None = None
+
+
+ClickhouseSignal = Literal["aggregate", "disk", "parts", "mutations", "replicas", "errors", "queries", "size", "logs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClickhouseSignalParams(ClickhouseParams):
+    """One thing ClickHouse tells of itself. All signals of a server share one request a minute, but for aggregate.
+
+    `signal` and the unit of `warn` and `fail`: aggregate, none; disk, percent of the fullest disk that is used; parts,
+    percent of the parts at which inserts into a partition are refused; mutations, seconds since the oldest one that
+    fails was ordered; replicas, seconds behind; errors, queries refused for memory within five minutes; queries,
+    seconds the longest one has run; size, bytes of all databases; logs, bytes of the server's own logs where they
+    outweigh the data. The user needs SELECT on system.*, and SHOW TABLES to see the tables of others.
+    """
+
+    signal: ClickhouseSignal
     warn: float | None = None
     fail: float | None = None
 

@@ -11,6 +11,7 @@ from config.services import Check, Service
 from monitor.diagnose.backups import BACKUPS
 from monitor.diagnose.base import Diagnosis, Rule
 from monitor.diagnose.clickhouse import CLICKHOUSE
+from monitor.diagnose.clickhouse_signal import CLICKHOUSE_SIGNAL
 from monitor.diagnose.dns import DNS
 from monitor.diagnose.general import GENERAL
 from monitor.diagnose.grpc import GRPC
@@ -46,6 +47,7 @@ TABLES: Mapping[str, tuple[Rule, ...]] = {
     "backups": BACKUPS,
     "postgres_signal": POSTGRES_SIGNAL,
     "redis_signal": REDIS_SIGNAL,
+    "clickhouse_signal": CLICKHOUSE_SIGNAL,
     "litellm_signal": LITELLM_SIGNAL,
     "langfuse_signal": LANGFUSE_SIGNAL,
     "queue_signal": QUEUE_SIGNAL,

@@ -29,10 +29,8 @@ async def _ask(params: ClickhouseParams, timeout: float, context: ProbeContext) 
 
 def weigh(reply: Reply) -> Answer:
     """Gives what the answer to QUERY proves. Raises Garbled if it is not ClickHouse's."""
-    exception = _EXCEPTION.search(reply.text)
-    code = reply.headers.get("x-clickhouse-exception-code") or (exception[1] if exception else "")
+    code, said = exception_in(reply)
     if code:
-        said = exception[2] if exception else reply.text
         return Answer(verdict=Verdict.FAIL, text=f"code {code}: {said}", code=code)
     fields = reply.text.rstrip("\n").split("\t")
     if reply.status == 200 and len(fields) == 3 and fields[0] == "1":
@@ -43,3 +41,10 @@ def weigh(reply: Reply) -> Answer:
         return Answer(verdict=Verdict.FAIL, text=text, code=f"HTTP {reply.status}")
     kind = f" of type {reply.kind}" if reply.kind else ""
     raise Garbled(f"SELECT 1 was answered with HTTP {reply.status}{kind}: {reply.text}", sight=Sight.GARBLED)
+
+
+def exception_in(reply: Reply) -> tuple[str, str]:
+    """Gives the code and the words of the exception an answer tells of; both "" where it tells of none."""
+    exception = _EXCEPTION.search(reply.text)
+    code = reply.headers.get("x-clickhouse-exception-code") or (exception[1] if exception else "")
+    return code, (exception[2] if exception else reply.text) if code else ""
