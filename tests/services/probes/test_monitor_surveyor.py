@@ -245,10 +245,10 @@ def test_a_target_is_looked_at_once_a_minute_and_anew_when_it_came_back(over: An
 def test_a_service_that_hangs_is_not_burdened(run: Any, silent: Any) -> None:
     async def act(scene: Any) -> tuple[Outcome, int]:
         stage = await scene.serve(silent)
-        return await survey(scene, service(http(stage)), timeout=0.1), stage.taken
+        return await survey(scene, service(http(stage))), stage.taken
 
     outcome, taken = run(act)
-    assert (outcome.evidence.network, taken) == (None, 1)
+    assert (outcome.evidence.sight, outcome.evidence.network, taken) == (Sight.NO_ANSWER, None, 1)
 
 
 def test_a_way_that_swallows_everything_is_silent_and_bounded(run: Any, deaf: Callable[..., int]) -> None:
