@@ -11,7 +11,6 @@ from enum import StrEnum
 from alerts.alert import Alert, Kind, Severity, from_json
 
 GROUP_MOST = 40  # alerts told in one message: as many as a channel names
-SLEW = 60.0  # seconds by which a clock is put right without anybody noticing
 _RANK = {Kind.OPEN: 0, Kind.RESOLVE: 2}  # whatever the clock did meanwhile; all other kinds come between
 
 
@@ -32,9 +31,8 @@ class Row:
     """One message for one channel. The fields are the columns of the outbox; times are seconds since the epoch.
 
     `at` is the alert's time in milliseconds; `sequence` orders the messages of a dedup_key, also when the clock went
-    back between them. `hold` is how long it was to be held back when it was put, `waited` for how many seconds it
-    has been put off since. `attempts` is counted before each: what was tried may have been accepted. `told_as` is the
-    kind it was last sent as.
+    back between them. `waited` is for how many seconds it has been put off. `attempts` is counted before each: what
+    was tried may have been accepted. `told_as` is the kind it was last sent as.
     """
 
     channel: str
@@ -44,8 +42,6 @@ class Row:
     dedup_key: str
     sequence: int
     fate: Fate
-    due: float
-    hold: float
     attempts: int = 0
     waited: float = 0.0
     ended_at: float | None = None
@@ -54,11 +50,6 @@ class Row:
     said: str = ""
     ref: str = ""
     alert: str = ""
-
-    def held_for(self, now: float) -> float:
-        """Seconds until it may be told; 0 when the clock went back since it was put, by more than SLEW."""
-        left = self.due - now
-        return left if 0 < left <= self.hold + SLEW else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,11 @@ STEPS = (
         channel TEXT NOT NULL PRIMARY KEY, asked_at REAL NOT NULL, asked_for REAL NOT NULL, refused_at REAL
     ) STRICT, WITHOUT ROWID;
     """,
+    # A message was once held back here until it was due; who waits how long is decided before it is put.
+    """
+    ALTER TABLE outbox DROP COLUMN due;
+    ALTER TABLE outbox DROP COLUMN hold;
+    """,
 )
 LIVE = ("outbox", "outbox_rests")
 
@@ -66,27 +71,26 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a channel has to do now: send `message`, or nothing for `held` seconds (None: until something is put).
+    """What a channel has to do now: send `message`, or nothing.
 
     `waiting` are the incidents with something to say; `spoilt` are rows that held no alert and are parked.
     """
 
     message: Message | None
-    held: float | None
     waiting: frozenset[str]
     spoilt: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What waits on one channel and may be told: how many messages, and since when the oldest."""
+    """What waits on one channel: how many messages, and since when the oldest."""
 
     pending: int
     oldest_at: float | None
 
 
-def put(conn: sqlite3.Connection, channel: str, alert: Alert, *, due: float) -> None:
-    """Have `alert` told on the channel of that name, at `due` at the earliest. The same again is no second message.
+def put(conn: sqlite3.Connection, channel: str, alert: Alert) -> None:
+    """Have `alert` told on the channel of that name. The same again is no second message.
 
     An incident has one OPEN and one RESOLVE, and one dedup_key: the one it was first put with, or the end of what was
     opened before INSTANCE was changed would close nothing. A NOTICE is an incident of its own, with a name and a key of
@@ -112,8 +116,6 @@ def put(conn: sqlite3.Connection, channel: str, alert: Alert, *, due: float) -> 
         dedup_key=alert.dedup_key,
         sequence=max([at, *(row.sequence + 1 for row in of_key)]),
         fate=Fate.WAITING,
-        due=due,
-        hold=max(0.0, due - alert.at),
         alert=text,
     )
     _write(conn, [row])
@@ -137,8 +139,7 @@ def claim(
     """
     steps = _steps(conn, channel, now)
     waiting = frozenset(step.row.incident for step in steps)
-    held = [wait for step in steps if (wait := step.row.held_for(now))]
-    ready = [step for step in steps if not step.row.held_for(now) and step.row.incident not in resting]
+    ready = [step for step in steps if step.row.incident not in resting]
     ready.sort(key=lambda step: (failures.get(step.row.incident, 0), step.row.sequence, step.row.incident))
     spoilt: list[Row] = []
     while ready:
@@ -150,11 +151,11 @@ def claim(
             )
             _write(conn, rows)
             message = Message(rows=rows, alert=joined([alert for _, alert in readable]), ref=chosen[0].ref)
-            return Claim(message=message, held=None, waiting=waiting, spoilt=tuple(spoilt))
+            return Claim(message=message, waiting=waiting, spoilt=tuple(spoilt))
         lost = [step.row for step in chosen if not _alert(step)]
         spoilt += _end(conn, lost, Fate.PARKED, now, reason="rejected", said="the row holds no alert")
         ready = [step for step in ready if step.row not in lost]
-    return Claim(message=None, held=min(held, default=None), waiting=waiting, spoilt=tuple(spoilt))
+    return Claim(message=None, waiting=waiting, spoilt=tuple(spoilt))
 
 
 def settle(conn: sqlite3.Connection, message: Message, *, now: float, said: str, ref: str) -> None:
@@ -209,12 +210,11 @@ def refuse(conn: sqlite3.Connection, channel: str, *, now: float) -> bool:
 
 
 def backlog(conn: sqlite3.Connection, *, now: float) -> dict[str, Backlog]:
-    """What waits, by channel; what is held back on purpose does not count yet."""
+    """What waits, by channel; nothing waits since a time that is yet to come, though the clock went back."""
     found: dict[str, list[float]] = {}
     for row in _rows(conn, "WHERE fate = 'waiting'"):
-        if not row.held_for(now):
-            found.setdefault(row.channel, []).append(min(row.due, now))
-    return {channel: Backlog(pending=len(dues), oldest_at=min(dues)) for channel, dues in found.items()}
+        found.setdefault(row.channel, []).append(min(row.at / 1000, now))
+    return {channel: Backlog(pending=len(times), oldest_at=min(times)) for channel, times in found.items()}
 
 
 def told(conn: sqlite3.Connection, incident: str) -> tuple[Row, ...]:

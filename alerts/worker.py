@@ -70,8 +70,7 @@ class Worker:
                 await self._deliver(claim.message)
                 continue
             waits = [at - loop.time() for at in self._patience.not_before.values()]
-            waits += [self._patience.timing.look] if claim.held is None else [self._patience.timing.look, claim.held]
-            await is_set(self.wake, within=min(waits))
+            await is_set(self.wake, within=min([*waits, self._patience.timing.look]))
 
     async def _claim(self) -> Claim:
         now, patience = self._office.wall(), self._patience

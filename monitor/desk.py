@@ -160,7 +160,7 @@ class Desk:
     def notice(self, title: str, sentence: str) -> None:
         """Have something told in chat that is about the daemon itself."""
         alert = self._notice(title, sentence, severity=Severity.INFO, at=self._wall())
-        puts = [Put(channel=one.name, alert=alert, due=alert.at) for one in self._chats()]
+        puts = [Put(channel=one.name, alert=alert) for one in self._chats()]
         self._recorder.also(lambda conn: _put(conn, puts))
 
     def trouble(self, conn: sqlite3.Connection, trouble: Trouble) -> None:
@@ -168,7 +168,7 @@ class Desk:
         alert = self._notice(trouble.title(), trouble.sentence(), severity=Severity.ERROR, at=trouble.at)
         # The same trouble put twice, when the database fails under it, is one message.
         alert = replace(alert, incident=f"notice-{trouble.channel}-{trouble.matter}-{round(trouble.at * 1000)}")
-        _put(conn, [Put(channel=one.name, alert=alert, due=alert.at) for one in self._chats(besides=trouble.channel)])
+        _put(conn, [Put(channel=one.name, alert=alert) for one in self._chats(besides=trouble.channel)])
 
     async def incidents(self, *, since: float) -> Sequence[Incident]:
         """The open incidents, and those that ended at or after `since` (epoch seconds), the newest first."""
@@ -303,4 +303,4 @@ class Desk:
 
 def _put(conn: sqlite3.Connection, puts: Iterable[Put]) -> None:
     for put in puts:
-        outbox.put(conn, put.channel, put.alert, due=put.due)
+        outbox.put(conn, put.channel, put.alert)

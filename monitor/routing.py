@@ -47,11 +47,10 @@ class Addressee(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
-    """One alert for one channel, due at `due` (epoch seconds)."""
+    """One alert for one channel."""
 
     channel: str
     alert: Alert
-    due: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +127,7 @@ def amnesia(graph: Graph, seen: Mapping[str, Seen], ways: Ways, *, wall: float) 
         for root in (*well, BLIND)
     ]
     return tuple(
-        Put(channel=channel.name, alert=alert, due=wall)
-        for channel in ways.channels
-        if channel.keyed
-        for alert in alerts
+        Put(channel=channel.name, alert=alert) for channel in ways.channels if channel.keyed for alert in alerts
     )
 
 
@@ -312,7 +308,7 @@ class _Turn:
             status_url=self.ways.settings.public_url,
             wall=self.wall,
         )
-        self.puts.append(Put(channel=channel, alert=alert, due=self.wall))
+        self.puts.append(Put(channel=channel, alert=alert))
 
 
 def _ordinal(number: int) -> str:

@@ -78,7 +78,7 @@ class SelfTest:
     async def _put(self, alert: Alert, channels: Sequence[str]) -> None:
         def keep(conn: sqlite3.Connection) -> None:
             for channel in channels:
-                outbox.put(conn, channel, alert, due=alert.at)
+                outbox.put(conn, channel, alert)
 
         await self._transact(keep)
         self._wake()

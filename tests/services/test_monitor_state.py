@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -598,6 +599,17 @@ async def test_migrations_run_once_each_and_the_next_version_adds_to_them(tmp_pa
     for _ in range(2):
         async with opened(tmp_path, schemas=(second,)) as (state, notices):
             assert await state.read(lambda conn: conn.execute("SELECT n, c FROM pairs").fetchall()) == [(1, 7)]
+            assert notices == []
+
+
+@on_a_loop
+async def test_a_column_that_the_next_version_drops_takes_no_row_with_it(tmp_path: Path) -> None:
+    second = replace(SCHEMA, steps=(*SCHEMA.steps, "ALTER TABLE pairs DROP COLUMN b;"))
+    async with opened(tmp_path) as (state, _):
+        await state.transact(put(1))
+    for _ in range(2):
+        async with opened(tmp_path, schemas=(second,)) as (state, notices):
+            assert await state.read(lambda conn: conn.execute("SELECT * FROM pairs").fetchall()) == [(1, 1)]
             assert notices == []
 
 

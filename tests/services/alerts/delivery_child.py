@@ -103,7 +103,7 @@ async def run(asked: dict[str, Any], steps: Steps) -> None:
 
         def put(conn: sqlite3.Connection, alert: Alert = alert) -> None:
             for channel in channels:
-                outbox.put(conn, channel.name, alert, due=time.time())
+                outbox.put(conn, channel.name, alert)
 
         await transact(put)
         delivery.wake()

@@ -86,7 +86,7 @@ class World:
     async def put(self, alert: Alert) -> None:
         def write(conn: Any) -> None:
             for channel in self.channels:
-                outbox.put(conn, channel.name, alert, due=time.time())
+                outbox.put(conn, channel.name, alert)
 
         await self.state.transact(write)
         self.delivery.wake()

@@ -153,7 +153,7 @@ async def play(case: Case, conn: sqlite3.Connection, make: Callable[..., Alert])
         since = NOON
         alert = make(kind, "db", wall(), since=since, sentence="It refuses connections.")
         for channel in (chat, pager):
-            outbox.put(conn, channel.name, alert, due=wall())
+            outbox.put(conn, channel.name, alert)
         delivery.wake()
 
     put("open")

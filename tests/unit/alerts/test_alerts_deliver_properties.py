@@ -29,7 +29,6 @@ from monitor.database import Schema, connect, in_transaction, migrate
 
 Run = Callable[[Any], Any]
 NOON = 1_790_000_000.0
-HOLD = 60.0
 ENDS = (Kind.RESOLVE, Kind.BRIEF)
 
 # What a provider does with a request: whether it takes the message, and what we learn of it.
@@ -222,8 +221,7 @@ class Story:
         def write(conn: sqlite3.Connection) -> None:
             for _ in range(2):  # the recorder may run its transaction again
                 for channel in self.channels:
-                    hold = HOLD if channel.pages and kind == Kind.OPEN else 0.0
-                    outbox.put(conn, channel.name, alert, due=at + hold)
+                    outbox.put(conn, channel.name, alert)
 
         in_transaction(self.conn, write)
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from alerts import outbox
-from alerts.alert import Alert, Kind, Severity
+from alerts.alert import Alert, Kind, Severity, to_json
 from alerts.order import GROUP_MOST, Fate
 from alerts.outbox import Claim, Message
-from monitor.database import carry, in_transaction
+from monitor.database import Schema, carry, connect, in_transaction, migrate
 
 NOON = 1_790_000_000.0
 Make = Callable[..., Alert]
@@ -42,10 +42,9 @@ class Box:
         self.channel = channel
         self.now = NOON
 
-    def put(self, kind: str, incident: str = "db", *, hold: float = 0.0, **facts: Any) -> None:
+    def put(self, kind: str, incident: str = "db", **facts: Any) -> None:
         self.now += 1.0
-        alert = self.make(kind, incident, self.now, **facts)
-        outbox.put(self.conn, self.channel.name, alert, due=self.now + hold)
+        outbox.put(self.conn, self.channel.name, self.make(kind, incident, self.now, **facts))
 
     def claim(self, **remembered: Any) -> Claim:
         self.now += 1.0
@@ -109,15 +108,15 @@ def test_messages_of_an_incident_come_in_their_order(chat: Box) -> None:
 def test_the_same_put_twice_is_one_message(chat: Box, alert: Make) -> None:
     opened = alert("open", "db")
     for _ in range(2):
-        outbox.put(chat.conn, "chat", opened, due=NOON)
+        outbox.put(chat.conn, "chat", opened)
     assert chat.send_all() == ["open db"]
-    outbox.put(chat.conn, "chat", opened, due=NOON)
+    outbox.put(chat.conn, "chat", opened)
     assert chat.send() == "", "put again after it was sent"
 
 
 def test_two_notices_of_one_moment_are_two_messages(chat: Box, alert: Make) -> None:
     for words in ("a channel refuses us", "a backup is good", "a channel refuses us"):
-        outbox.put(chat.conn, "chat", alert("notice", "n", sentence=words), due=NOON)
+        outbox.put(chat.conn, "chat", alert("notice", "n", sentence=words))
     assert chat.send_all() == ["notice n", "notice n"]
 
 
@@ -142,14 +141,12 @@ def test_an_open_that_may_have_been_taken_is_still_one_brief_message_in_chat(cha
     assert chat.send_all() == ["brief db"]
 
 
-def test_a_pager_is_spared_what_was_held_back_and_is_over(pager: Box) -> None:
-    pager.put("open", hold=60)
-    claim = pager.claim()
-    assert claim.message is None
-    assert claim.held == pytest.approx(59)
+def test_a_pager_is_spared_what_is_over_before_it_was_tried(pager: Box) -> None:
+    pager.put("open")
+    pager.put("update")
     pager.put("resolve")
     assert pager.send_all() == []
-    assert pager.fates() == ["open spared", "resolve spared"]
+    assert pager.fates() == ["open spared", "update spared", "resolve spared"]
 
 
 def test_a_pager_that_may_have_taken_the_open_gets_the_resolve_alone(pager: Box) -> None:
@@ -172,14 +169,6 @@ def test_an_incident_ends_under_the_key_it_was_opened_with(pager: Box) -> None:
     pager.put("update", "db#1", dedup_key="renamed/db")  # INSTANCE was changed meanwhile
     pager.put("resolve", "db#1", dedup_key="renamed/db")
     assert pager.take().alert.dedup_key == "test/db"
-
-
-def test_held_back_means_by_the_clock_it_was_put_by(pager: Box) -> None:
-    pager.put("open", hold=60)
-    pager.now -= 5  # a clock put right by a few seconds is no reason to wake anybody
-    assert pager.send() == ""
-    pager.now -= 7200  # it went back by two hours
-    assert pager.send() == "open db", "told early rather than two hours late"
 
 
 @pytest.mark.parametrize(
@@ -254,7 +243,7 @@ def test_a_services_next_outage_waits_for_the_end_of_its_last(pager: Box) -> Non
 
 def test_channels_do_not_share_messages(box: sqlite3.Connection, alert: Make) -> None:
     for name in ("chat", "pager"):
-        outbox.put(box, name, alert("open", "db"), due=NOON)
+        outbox.put(box, name, alert("open", "db"))
     assert Box(box, alert, CHAT).send_all() == ["open db"]
     assert Box(box, alert, PAGER).send_all() == ["open db"]
 
@@ -430,16 +419,38 @@ def test_an_older_outages_resolve_that_comes_back_late_closes_nothing(
     assert before.send_all() == ["resolve db#2"]
 
 
-def test_backlog_counts_what_may_be_told(pager: Box) -> None:
+def test_backlog_counts_what_waits(pager: Box) -> None:
     assert outbox.backlog(pager.conn, now=NOON) == {}
-    pager.put("open", "db", hold=60)
-    assert outbox.backlog(pager.conn, now=pager.now) == {}, "it is held back on purpose"
+    pager.put("open", "db")
+    pager.send()
+    assert outbox.backlog(pager.conn, now=pager.now) == {}
     pager.put("open", "cache")
     at = pager.now
     pager.put("open", "store")
-    found = outbox.backlog(pager.conn, now=pager.now + 5)["pager"]
+    found = outbox.backlog(pager.conn, now=at + 5)["pager"]
     assert (found.pending, found.oldest_at) == (2, at)
-    assert outbox.backlog(pager.conn, now=pager.now + 60)["pager"].pending == 3
+    found = outbox.backlog(pager.conn, now=at - 3600)["pager"]
+    assert found.oldest_at == at - 3600, "the clock went back: nothing waits since a time yet to come"
+
+
+def test_an_outbox_that_held_messages_back_is_brought_up_to_date(alert: Make) -> None:
+    """The first version kept for each message when it was due and for how long it was held back."""
+    conn = connect(None)
+    migrate(conn, [Schema(owner="outbox", steps=outbox.STEPS[:1], live=outbox.LIVE)])
+    conn.execute(
+        "INSERT INTO outbox (channel, incident, kind, at, dedup_key, sequence, fate, due, hold, attempts, waited,"
+        " told_as, reason, said, ref, alert) VALUES ('chat', 'db', 'open', 1, 'test/db', 1, 'waiting', 61, 60, 1, 2,"
+        " '', '', '', '', ?)",
+        (to_json(alert("open", "db")),),
+    )
+    for _ in range(2):
+        migrate(conn, [Schema(owner="outbox", steps=outbox.STEPS, live=outbox.LIVE)])
+    chat = Box(conn, alert)
+    (row,) = outbox.told(conn, "db")
+    assert (row.attempts, row.waited, row.fate) == (1, 2.0, Fate.WAITING)
+    chat.put("resolve")
+    assert chat.send_all() == ["brief db"]
+    conn.close()
 
 
 def test_what_waits_for_a_channel_that_is_gone_is_dropped_after_a_day(chat: Box) -> None:
