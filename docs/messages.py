@@ -33,15 +33,17 @@ before "Seen" appear. What exactly each provider is sent in these situations is 
 
 
 def golden(alert: Alert) -> dict[str, Any]:
-    """What each provider is sent."""
+    """What each provider is sent; of several alerts told in one message, those that are sent such messages."""
     title, body, kind = apprise.words(alert)
-    return {
+    sent = {
         "slack": slack.message(alert),
         "discord": discord.message(alert),
         "pagerduty": pagerduty.events(alert, KEY),
         "webhook": webhook.document(alert),
         "apprise": {"title": title, "body": body.split("\n"), "type": kind},
     }
+    apart = ("pagerduty", "webhook") if alert.members else ()
+    return {name: payload for name, payload in sent.items() if name not in apart}
 
 
 def examples() -> Iterator[str]:

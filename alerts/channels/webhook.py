@@ -93,8 +93,7 @@ def document(alert: Alert) -> dict[str, Any]:
         "changes_of_state": alert.changes_of_state,
     }
     links = {"runbook": web_address(alert.runbook), "status_url": web_address(alert.status_url)}
-    members = {"members": [document(one) for one in alert.members]} if alert.members else {}
-    return {**_cleaned(found), **links, "text": clamp(text(alert), LONGEST_TEXT), **members}
+    return {**_cleaned(found), **links, "text": clamp(text(alert), LONGEST_TEXT)}
 
 
 def _cleaned(record: Mapping[str, Any]) -> dict[str, Any]:

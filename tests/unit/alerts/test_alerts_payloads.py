@@ -109,6 +109,7 @@ def answered(
 def test_a_payload_is_what_it_was(name: str) -> None:
     kept = json.loads((GOLDENS / f"{name}.json").read_text(encoding="utf-8"))
     made = json.loads(json.dumps(golden(SITUATIONS[name])))
+    assert set(made) == set(kept)
     for provider, payload in made.items():
         assert payload == kept[provider], f"{provider}: read it, then: python docs/messages.py --goldens"
 
