@@ -1,50 +1,49 @@
 """TLS in front of a PostgreSQL that was built without: asked for it as PostgreSQL is, with a certificate of our own."""
 
-import asyncio
+import contextlib
+import select
+import socket
+import socketserver
 import ssl
 import tempfile
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
 
-from demo.contract import LoopThread
-
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
-class Front:
-    """Listens on 127.0.0.1, takes TLS where it is asked for, and hands everything on to `port`."""
+class Front(socketserver.ThreadingTCPServer):
+    """Listens on 127.0.0.1, takes TLS where it is asked for, and hands everything on to the port `behind`."""
 
-    def __init__(self, port: int) -> None:
-        self._behind = port
-        self._loop = LoopThread()
+    daemon_threads = True
+
+    def __init__(self, behind: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.port: int = self.server_address[1]
+        self.behind = behind
         self._authority = trustme.CA(organization_name="Watchkeeper's fault matrix")
-        self._server: asyncio.Server | None = None
-        self.port = 0
-        self._tls = self._context(days=400)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="front", daemon=True)
+        self.tls = self._context(days=400)
 
     def start(self) -> "Front":
-        """Listens from now on, at `port`."""
-        self._loop.call(self._open())
+        """Takes connections from now on, at `port`."""
+        self._thread.start()
         return self
-
-    async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
         """Lets go of the port."""
-        self._loop.call(self._close())
-        self._loop.stop()
-
-    async def _close(self) -> None:
-        if self._server:
-            self._server.close()
+        self.shutdown()
+        self.server_close()
 
     def show(self, *, days: int) -> None:
         """From now on the certificate is one that ends in so many days."""
-        self._tls = self._context(days=days)
+        self.tls = self._context(days=days)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """One side left, or PostgreSQL is not there; nobody here is to be told."""
 
     def _context(self, *, days: int) -> ssl.SSLContext:
         now = datetime.now(UTC)
@@ -59,33 +58,28 @@ class Front:
             context.load_cert_chain(path)
         return context
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        outer = None
-        try:
-            first = await reader.readexactly(len(SSL_REQUEST))
-            if first == SSL_REQUEST:
-                writer.write(b"S")
-                await writer.drain()
-                await writer.start_tls(self._tls)
-                first = b""
-            inner, outer = await asyncio.open_connection("127.0.0.1", self._behind)
-            outer.write(first)
-            pipes = [asyncio.create_task(pipe) for pipe in (_pipe(reader, outer), _pipe(inner, writer))]
-            await asyncio.wait(pipes, return_when=asyncio.FIRST_COMPLETED)
-            for pipe in pipes:
-                pipe.cancel()
-        except (OSError, EOFError):
-            pass  # one side left, or PostgreSQL is not there
-        finally:
-            for end in (writer, outer):
-                if end:
-                    end.transport.abort()
 
+class _Connection(socketserver.BaseRequestHandler):
+    server: Front
+    request: socket.socket
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass  # one side left; the other is told by the end of the connection
+    def handle(self) -> None:
+        first = self.request.recv(len(SSL_REQUEST), socket.MSG_WAITALL)
+        if first != SSL_REQUEST:
+            self._pass_on(self.request, first)
+            return
+        self.request.sendall(b"S")
+        with self.server.tls.wrap_socket(self.request, server_side=True) as secured:
+            self._pass_on(secured, b"")
+
+    def _pass_on(self, outer: socket.socket, first: bytes) -> None:
+        """Copies both ways until one side ends."""
+        with socket.create_connection(("127.0.0.1", self.server.behind)) as inner, contextlib.suppress(OSError):
+            inner.sendall(first)
+            while True:
+                waiting = isinstance(outer, ssl.SSLSocket) and outer.pending()
+                for side in [outer] if waiting else select.select([outer, inner], [], [])[0]:
+                    data = side.recv(65_536)
+                    if not data:
+                        return
+                    (inner if side is outer else outer).sendall(data)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from demo.expectations import Expected, expected
 from demo.mistakes import MISTAKES, Mistake
 
-QUICK, SLOW = 40.0, 75.0
-"""Seconds within which a play must be told: three looks, or for what takes a worker or a trace to show."""
+QUICK, SLOW, TRACE = 40.0, 75.0, 120.0
+"""Seconds within which a play must be told: three looks; what takes longer to show; what a trace a minute must show."""
 
 SERVERS = {
     "postgres": "real PostgreSQL",
@@ -26,7 +26,8 @@ class Play:
 
     `wanted` is what the daemon says of it in the end, where that is more than the first look shows; `uses` are services
     it touches beside those that are told; `on` is what is broken, where its name does not say so. What
-    `lingers` is told for minutes after it is over: such plays come last.
+    `lingers` is told for minutes after it is over: such plays come last. `own` is a mistake
+    of the matrix' own.
     """
 
     name: str
@@ -35,11 +36,12 @@ class Play:
     on: str = ""
     within: float = QUICK
     lingers: bool = False
+    own: Mistake | None = None
 
     @property
     def mistake(self) -> Mistake | None:
         """The wrong variable it is, if it is one; the daemon must be started with it."""
-        return next((one for one in MISTAKES if one.name == self.name), None)
+        return self.own or next((one for one in MISTAKES if one.name == self.name), None)
 
     @property
     def head(self) -> str:

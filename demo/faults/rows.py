@@ -1,10 +1,11 @@
 """The rows of the matrix, in our own words; the numbers are those of the list of failures the project began with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from config.causes import Cause
 from demo.expectations import Expected, degraded, down
-from demo.faults.matrix import SLOW, Play, Row
+from demo.faults.matrix import SLOW, TRACE, Play, Row
+from demo.mistakes import Mistake, Variables
 
 QUEUES = frozenset({"redis"})
 NEAR_LITELLM = frozenset({"open-webui", "saas-api"})
@@ -20,6 +21,12 @@ def _queue(fault: str) -> Play:
 
 def _old(name: str, fault: str, shows: str) -> Play:
     return _play(f"{name}/{fault}", wanted=Expected(not_up=down(Cause.DEPENDENCY, name), shows=shows))
+
+
+def _wrong(variable: str, says: str, value: Callable[[Variables], str], wanted: Expected, *, on: str = "") -> Play:
+    """A wrong variable that only the matrix plays."""
+    own = Mistake(variable=variable, says=says, value=value, expected=wanted)
+    return _play(own.name, own=own, on=on)
 
 
 LOST, NEVER = "has lost its database", "started without reaching its database"
@@ -52,10 +59,12 @@ ROWS: tuple[Row, ...] = (
         failure="Consumers hold another key than LiteLLM's",
         plays=(
             _play("litellm/key", uses=NEAR_LITELLM),
-            _play(
-                "litellm-real/key",
-                wanted=Expected(not_up=degraded(Cause.AUTH, "litellm-real"), shows="LITELLM_MASTER_KEY__REAL"),
-                within=SLOW,
+            _wrong(
+                "LITELLM_MASTER_KEY__REAL",
+                "holds another key",
+                lambda _: "sk-another",
+                Expected(not_up=degraded(Cause.AUTH, "litellm-real"), shows="LITELLM_MASTER_KEY__REAL"),
+                on="real LiteLLM",
             ),
             _play("OPEN_WEBUI_OPENAI_API_KEY holds another key"),
             _play("SAAS_API_LITELLM_MASTER_KEY holds a key without sk-"),
@@ -138,8 +147,8 @@ ROWS: tuple[Row, ...] = (
         plays=(
             _play(
                 "langfuse-web/traces_lost",
-                wanted=Expected(not_up=degraded(Cause.LAGGING, "langfuse-web"), shows="trace"),
-                within=SLOW,
+                wanted=Expected(not_up=degraded(Cause.STUCK, "langfuse-web"), shows="they do not appear"),
+                within=TRACE,
             ),
         ),
         apart="a trace of our own is written and looked for; the queues and ClickHouse are well and are not named",
@@ -149,7 +158,7 @@ ROWS: tuple[Row, ...] = (
         failure="The bucket is missing",
         plays=(
             _play("minio/bucket"),
-            _play("langfuse-web/bucket_missing", within=SLOW),
+            _play("langfuse-web/bucket_missing", within=TRACE),
             _queue("jobs_without_bucket"),
         ),
         apart="the store is well and a signed question for the bucket is 404; Langfuse's own words say which bucket",
