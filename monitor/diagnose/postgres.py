@@ -13,17 +13,17 @@ POSTGRES: tuple[Rule, ...] = (
     Rule(
         cause=Cause.TLS,
         codes=("28000",),
-        text="no pg_hba.conf entry.*(no encryption|SSL off)",
-        proof="28000, no pg_hba.conf entry … no encryption: the server wants TLS",
+        text="no pg_hba.conf entry.*(no encryption|SSL off)$",
+        proof="28000, no pg_hba.conf entry … no encryption, with sslmode=disable: the server wants TLS",
         says="{title} at {address} takes only encrypted connections from here.",
-        remedy="Add ?sslmode=require to {setting}. If the server shall take plain ones, allow them in its pg_hba.conf.",
+        remedy="Write sslmode=require in {setting}. If the server shall take plain ones, pg_hba.conf must allow them.",
     ),
     Rule(
         cause=Cause.AUTH,
         precise=True,
         codes=("28000",),
         text="no pg_hba.conf entry",
-        proof="28000, no pg_hba.conf entry for this host, user or database",
+        proof="28000, no pg_hba.conf entry for this host, user or database, with TLS or without",
         says="{title} at {address} does not admit this user, database or address (pg_hba.conf).",
         remedy="Compare user and database in {setting} with the server's pg_hba.conf and add a line for this network; "
         "then SELECT pg_reload_conf().",

@@ -10,7 +10,7 @@ from config.checks import PostgresParams
 from monitor.net import Stage, progress, spell
 from monitor.probes.attempt import attempt
 from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict
-from monitor.probes.postgres_session import Refusal, Session, conninfo, read
+from monitor.probes.postgres_session import Refusal, Session, conninfo, read_login
 from monitor.wire import dial
 
 # SET LOCAL ends with the statement, so a pooler's connection goes back as it came.
@@ -77,7 +77,7 @@ async def _try(params: PostgresParams, address: str, seconds: float) -> Answer:
         sight = Sight.NO_ANSWER if session.connected else Sight.NO_CONNECT
         return Answer(verdict=Verdict.FAIL, sight=sight, text="")
     except Refusal as refusal:
-        return read(refusal.message, refusal.sqlstate)
+        return read_login(refusal, params)
     finally:
         session.close()
     one, version, standby, uptime = row

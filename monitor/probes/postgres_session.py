@@ -10,6 +10,7 @@ import errno
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from psycopg import OperationalError, pq
 from psycopg.conninfo import make_conninfo
@@ -172,6 +173,21 @@ def read(message: str, sqlstate: str = "") -> Answer:
             verdict = Verdict.UNKNOWN if sight in (Sight.NO_ROUTE, Sight.FAULT) else Verdict.FAIL
             return Answer(verdict=verdict, sight=sight, text=text, code=code)
     return _fail(Sight.ANSWERED, text, "")
+
+
+def read_login(refusal: Refusal, params: PostgresParams) -> Answer:
+    """As `read`, for a login that was refused.
+
+    "no encryption" only says over what kind of connection the last try was. Every sslmode but disable has tried TLS as
+    well by then, so that it is not TLS what the server lacks in us.
+    """
+    answer = read(refusal.message, refusal.sqlstate)
+    if params.options.get("sslmode") == "disable" or not _PLAIN.search(answer.text):
+        return answer
+    return replace(answer, text=f"{answer.text}; TLS was tried as well")
+
+
+_PLAIN = re.compile("no pg_hba.conf entry.*(no encryption|SSL off)$")
 
 
 def _fail(sight: Sight, text: str, code: str) -> Answer:

@@ -149,7 +149,6 @@ SAID = [
     ("57P01", "terminating connection due to administrator command", Cause.STOPPING),
     ("53300", "sorry, too many clients already", Cause.CAPACITY),
     ("53300", 'too many connections for role "x"', Cause.CAPACITY),
-    ("28000", 'no pg_hba.conf entry for host "10.0.0.1", user "x", database "y", no encryption', Cause.TLS),
     ("28000", 'no pg_hba.conf entry for host "10.0.0.1", user "x", database "y", SSL encryption', Cause.AUTH),
     ("28000", 'role "x" does not exist', Cause.AUTH),
     ("42501", 'permission denied for database "x"', Cause.AUTH),
@@ -172,6 +171,27 @@ def test_what_the_server_says_at_login(run: Any, code: str, message: str, proves
     assert outcome.evidence.code == code
     assert outcome.evidence.text == message
     assert cause(asked, outcome) == proves
+
+
+@pytest.mark.parametrize(("options", "proves"), [({}, Cause.AUTH), ({"sslmode": "disable"}, Cause.TLS)])
+def test_no_encryption_means_tls_only_to_one_who_did_not_try_it(run: Any, options: Any, proves: Cause) -> None:
+    said = error("28000", 'no pg_hba.conf entry for host "10.0.0.1", user "x", database "y", no encryption')
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if options:
+            await reader.read(1024)
+            writer.write(said)
+            await writer.drain()
+        else:
+            await refuse(said)(reader, writer)
+
+    async def act(scene: Any) -> tuple[PostgresParams, Outcome]:
+        stage = await scene.serve(script)
+        asked = PostgresParams(host="127.0.0.1", port=stage.port, password=Secret(CANARY), options=options)
+        return asked, await scene.ask("postgres", asked)
+
+    asked, outcome = run(act)
+    assert (outcome.evidence.code, cause(asked, outcome)) == ("28000", proves)
 
 
 @pytest.mark.parametrize(
