@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Tests that run at once: one more than there are cores, since much of the time goes on waiting for outages to be seen.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: help venv demo demo-litellm test test-kills lint format pages lock clean bench-backup
+.PHONY: help venv demo demo-litellm record test test-kills lint format pages lock clean bench-backup
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make lock          requirements/*.txt anew from pyproject.toml; ARGS=--upgrade takes newer versions'
 	@echo 'make venv          only the virtual environments that the others use'
 	@echo 'make demo-litellm  also install the real LiteLLM (about 750 MB) for the demo and the tests'
+	@echo 'make record        what real servers answer, recorded anew for the tests (tests/data/recorded); ARGS="--only valkey"'
 	@echo 'make bench-backup  our backup beside pg_dump, zstd and rclone (both from the system); ARGS="--megabytes 300"'
 	@echo 'make clean         removes caches and built wheels; virtual environments stay'
 
@@ -46,6 +47,9 @@ demo-litellm: .venv-litellm/.installed
 
 demo: venv .venv-clickhouse/.installed
 	$(BIN)/python -m demo $(ARGS)
+
+record: venv .venv-clickhouse/.installed .venv-litellm/.installed
+	$(BIN)/python -m demo.record $(ARGS)
 
 test: venv .venv-clickhouse/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

@@ -1,6 +1,7 @@
 """The real LiteLLM proxy, from a venv of its own (`make demo-litellm`), with models that cost nothing."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -11,11 +12,20 @@ from demo.server import Server
 
 VENV = Path(__file__).resolve().parent.parent / ".venv-litellm"
 
+MODELS: Sequence[Mapping[str, object]] = [
+    {
+        "model_name": name,
+        "litellm_params": {"model": f"openai/{name}", "api_key": "none", "mock_response": "This is a demo."},
+    }
+    for name in ("demo-small", "demo-large")
+]
+
 
 class LiteLlm(Server):
     """A proxy with a master key and models that answer by themselves. Takes 300 MB and about 8 s to start.
 
-    It has no database, so its readiness says "Not connected"; `environ()` tells the watch to expect none.
+    It has no database, so its readiness says "Not connected"; `environ()` tells the watch to expect none. `models` are
+    what its configuration lists, `venv` is where it is installed, `more` a folder with packages beside those.
     """
 
     name = "litellm"
@@ -23,11 +33,21 @@ class LiteLlm(Server):
     stop_timeout = 10.0
 
     def __init__(
-        self, *, port: int | None = None, master_key: str = "sk-demo-master-key", keeper: Keeper | None = None
+        self,
+        *,
+        port: int | None = None,
+        master_key: str = "sk-demo-master-key",
+        models: Sequence[Mapping[str, object]] = MODELS,
+        venv: Path = VENV,
+        more: Path | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         super().__init__(keeper=keeper)
         self.port = port or free_port()
         self.master_key = master_key
+        self._models = models
+        self._venv = venv
+        self._more = {"PYTHONPATH": str(more)} if more else {}
 
     @staticmethod
     def installed() -> bool:
@@ -41,25 +61,18 @@ class LiteLlm(Server):
 
     def prepare(self) -> None:
         """Writes its configuration."""
-        if not self.installed():
+        if self._venv == VENV and not self.installed():
             raise DemoError("LiteLLM is not installed; run: make demo-litellm")
-        models = [
-            {
-                "model_name": name,
-                "litellm_params": {"model": f"openai/{name}", "api_key": "none", "mock_response": "This is a demo."},
-            }
-            for name in ("demo-small", "demo-large")
-        ]
         # JSON is YAML as well.
         (self.folder / "config.yaml").write_text(
-            json.dumps({"model_list": models, "litellm_settings": {"telemetry": False}})
+            json.dumps({"model_list": list(self._models), "litellm_settings": {"telemetry": False}})
         )
 
     def command(self) -> Command:
         """The proxy without telemetry, update checks or a price list from elsewhere."""
         return Command(
             argv=[
-                *(str(VENV / "bin" / "python"), "-W", "ignore", str(VENV / "bin" / "litellm")),
+                *(str(self._venv / "bin" / "python"), "-W", "ignore", str(self._venv / "bin" / "litellm")),
                 *("--config", str(self.folder / "config.yaml"), "--host", self.host, "--port", str(self.port)),
                 *("--telemetry", "False"),
             ],
@@ -70,6 +83,7 @@ class LiteLlm(Server):
                 LITELLM_LOCAL_MODEL_COST_MAP="True",
                 LITELLM_TELEMETRY="False",
                 LITELLM_MODE="PRODUCTION",  # reads no .env file from anywhere
+                **self._more,
             ),
         )
 

