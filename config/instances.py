@@ -182,7 +182,7 @@ def _companions(
         for name in names:
             if env.is_set(name):
                 values[key] = _read(env, name, companion)
-                found[key] = (name, "***" if companion.kind == "secret" else str(values[key]))
+                found[key] = (name, "***" if companion.kind == "secret" else _shown(values[key]))
                 for other in names[names.index(name) + 1 : len(companion.variables)]:
                     if env.is_set(other) and env.raw(other) != env.raw(name):
                         env.note(f"{other} is not used: {name} says the same thing and counts first")
@@ -220,6 +220,10 @@ def _default(companion: Companion) -> object:
     return float(companion.default) if companion.kind == "number" and companion.default else companion.default
 
 
+def _shown(value: object) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
 def _read(env: Env, name: str, companion: Companion) -> object:
     if companion.kind == "secret":
         return env.secret(name, says=companion.says)
@@ -230,7 +234,10 @@ def _read(env: Env, name: str, companion: Companion) -> object:
         return number if len(env.problems) == known else None
     if companion.kind == "flag":
         return env.flag(name, default=False, says=companion.says)
-    return env.text(name, default=companion.default or "", says=companion.says) or None
+    text = env.text(name, default=companion.default or "", says=companion.says)
+    if companion.kind == "list":
+        return tuple(filter(None, (part.strip() for part in text.split(",")))) or None
+    return text or None
 
 
 def _note_unused(
@@ -264,6 +271,7 @@ def _note_left_out(
 
     What a check requires of another service is not looked at, nor a check that nobody asked for.
     """
+    halves: dict[str, list[str]] = {}
     left_out: dict[str, list[str]] = {}
     for check, table in preset.checks.items():
         if "asked_by" in table and not values.get(str(table["asked_by"])):
@@ -278,13 +286,13 @@ def _note_left_out(
         if not missing or any(env.is_set(variable) for group in wanted for variable in group):
             continue  # complete, or a problem with the variable itself was reported
         words = " and ".join(" or ".join(group) for group in wanted)
-        if len(missing) < len(required):
-            env.problem(words, f"is not set, and the check {name}/{check} needs it beside what is set", "set it too")
-        else:
-            left_out.setdefault(words, []).append(check)
+        (halves if len(missing) < len(required) else left_out).setdefault(words, []).append(check)
+    for words, checks in halves.items():
+        who = f"check {name}/{checks[0]} needs" if len(checks) == 1 else f"checks {', '.join(checks)} of {name} need"
+        env.problem(words, f"is not set, and the {who} it beside what is set", "set it too")
     for words, checks in left_out.items():
-        noun = f"check {checks[0]} is" if len(checks) == 1 else f"checks {', '.join(checks)} are"
-        env.note(f"{name}: the {noun} left out; set {words} to have {'it' if len(checks) == 1 else 'them'}")
+        who = f"check {checks[0]} is" if len(checks) == 1 else f"checks {', '.join(checks)} are"
+        env.note(f"{name}: the {who} left out; set {words} to have {'it' if len(checks) == 1 else 'them'}")
 
 
 def _railway_notes(env: Env, address: Address) -> list[str]:

@@ -24,6 +24,7 @@ from config.signals import (
     QdrantSignalParams,
     QueueSignalParams,
     RedisSignalParams,
+    S3SignalParams,
 )
 
 Params = (
@@ -40,6 +41,7 @@ Params = (
     | PostgresSignalParams
     | RedisSignalParams
     | ClickhouseSignalParams
+    | S3SignalParams
     | LitellmSignalParams
     | LangfuseSignalParams
     | QueueSignalParams
@@ -65,6 +67,7 @@ SIGNALS: Mapping[str, type[Params]] = {
     "postgres_signal": PostgresSignalParams,
     "redis_signal": RedisSignalParams,
     "clickhouse_signal": ClickhouseSignalParams,
+    "s3_signal": S3SignalParams,
     "litellm_signal": LitellmSignalParams,
     "langfuse_signal": LangfuseSignalParams,
     "queue_signal": QueueSignalParams,

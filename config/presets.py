@@ -26,12 +26,13 @@ class Companion:
     """A variable that goes with an address: a key, a user, a bucket. The first of `variables` that is set counts.
 
     What the address itself says wins over it. `inherited`: a suffixed service without one of its own takes the plain
-    one. `default` goes for the plain service only. A number is at least `least` and at most `most`.
+    one. `default` goes for the plain service only. A number is at least `least` and at most `most`; a list is written
+    with commas.
     """
 
     variables: tuple[str, ...]
     says: str
-    kind: Literal["text", "secret", "flag", "number"] = "text"
+    kind: Literal["text", "secret", "flag", "number", "list"] = "text"
     default: str | None = None
     inherited: bool = False
     least: float = 0

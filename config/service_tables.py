@@ -60,6 +60,7 @@ class CheckTable(Timing):
         "postgres_signal",
         "redis_signal",
         "clickhouse_signal",
+        "s3_signal",
         "litellm_signal",
         "langfuse_signal",
         "queue_signal",

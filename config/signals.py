@@ -7,7 +7,7 @@ and from which number on it warns and fails, in its own unit.
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from config.checks import ClickhouseParams, PostgresParams, RedisParams
+from config.checks import ClickhouseParams, PostgresParams, RedisParams, S3Params
 from config.fields import Limits, Pause, SendableSecret
 
 PostgresSignal = Literal[
@@ -73,6 +73,21 @@ class ClickhouseSignalParams(ClickhouseParams):
     signal: ClickhouseSignal
     warn: float | None = None
     fail: float | None = None
+
+
+S3Signal = Literal["reads", "buckets", "canary"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3SignalParams(S3Params):
+    """One thing an S3 store lets us do.
+
+    `signal`: reads, whether MinIO has the drives to read; buckets, whether each of `buckets` is there and open to the
+    key; canary, whether an object of our own can be put into `bucket` (else the first of `buckets`), read and deleted.
+    """
+
+    signal: S3Signal
+    buckets: tuple[Annotated[str, "bucket"], ...] = ()
 
 
 LitellmSignal = Literal["models", "health", "completion"]

@@ -28,6 +28,7 @@ from monitor.diagnose.queue_signal import QUEUE_SIGNAL
 from monitor.diagnose.redis import REDIS
 from monitor.diagnose.redis_signal import REDIS_SIGNAL
 from monitor.diagnose.s3 import S3
+from monitor.diagnose.s3_signal import S3_SIGNAL
 from monitor.diagnose.tls import CERTIFICATE, TLS
 from monitor.diagnose.ways import WAYS
 from monitor.probes.base import Evidence, Outcome, Verdict
@@ -48,6 +49,7 @@ TABLES: Mapping[str, tuple[Rule, ...]] = {
     "postgres_signal": POSTGRES_SIGNAL,
     "redis_signal": REDIS_SIGNAL,
     "clickhouse_signal": CLICKHOUSE_SIGNAL,
+    "s3_signal": S3_SIGNAL,
     "litellm_signal": LITELLM_SIGNAL,
     "langfuse_signal": LANGFUSE_SIGNAL,
     "queue_signal": QUEUE_SIGNAL,

@@ -24,7 +24,6 @@ from monitor.probes.attempt import attempt
 from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Verdict
 from monitor.probes.fetch import Reply, fetch, request
 
-EMPTY = hashlib.sha256().hexdigest()
 # Asks for what HEAD asks, with the same permission, and is answered with a body.
 LIST = "list-type=2&max-keys=0"
 _ERROR = re.compile(r"<Error\b.*?<Code>\s*([\w.]+)\s*</Code>", re.DOTALL)
@@ -32,17 +31,17 @@ _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 _REGION = re.compile(r"<Region>([\w-]+)</Region>")
 _LISTING = re.compile(r"<List(?:BucketResult|AllMyBucketsResult)\b")
 # What a store says to a request whose time is not its own.
-_SKEWED = ("RequestTimeTooSkewed", "RequestExpired")
+SKEWED = ("RequestTimeTooSkewed", "RequestExpired")
 
 
 async def probe(params: S3Params, *, timeout: float, context: ProbeContext) -> Outcome:
     """Asks for the bucket, or for the list of buckets. Evidence.code is the S3 error code, else the HTTP status."""
     secrets = (params.secret_key, params.access_key)
-    return await attempt(partial(_ask, _Store(params, timeout, context)), timeout=timeout, secrets=secrets)
+    return await attempt(partial(look, Store(params, timeout, context)), timeout=timeout, secrets=secrets)
 
 
 @dataclass(slots=True)
-class _Store:
+class Store:
     """Where and as whom to ask. Addresses the bucket in the path, which every store understands.
 
     `ahead` is how far its clock is before ours as far as it has said so; requests are signed with its time.
@@ -59,12 +58,14 @@ class _Store:
         """What is asked for, for people."""
         return f"bucket {self.params.bucket}" if self.params.bucket else "the list of buckets"
 
-    async def send(self, method: str, query: str = "") -> Reply:
-        """Sends one request, signed if there are keys."""
+    async def send(self, method: str, query: str = "", *, key: str = "", body: bytes = b"") -> Reply:
+        """Sends one request, signed if there are keys; about the object `key` if that is said, with `body`."""
         path = f"/{quote(self.params.bucket, safe='')}" if self.params.bucket else "/"
+        path += f"/{quote(key, safe='')}" if key else ""
         url = self.params.url.rstrip("/") + path + (f"?{query}" if query else "")
-        asked = request(method, url, timeout=self.timeout)
-        reply = await fetch(self.context, asked, sign(asked, self.params, datetime.now(UTC) + self.ahead))
+        asked = request(method, url, timeout=self.timeout, content=body or None)
+        headers = sign(asked, self.params, datetime.now(UTC) + self.ahead, body)
+        reply = await fetch(self.context, asked, headers)
         self.date = reply.headers.get("date", "")
         return reply
 
@@ -80,18 +81,19 @@ class _Store:
         return True
 
 
-def sign(asked: httpx.Request, params: S3Params, now: datetime) -> dict[str, str]:
-    """Gives the headers of AWS Signature Version 4 for a request without a body; none without keys.
+def sign(asked: httpx.Request, params: S3Params, now: datetime, body: bytes = b"") -> dict[str, str]:
+    """Gives the headers of AWS Signature Version 4 for a request with this body; none without keys.
 
     docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
     """
     if not params.access_key or not params.secret_key:
         return {}
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
-    headers = {"host": asked.headers["host"], "x-amz-content-sha256": EMPTY, "x-amz-date": stamp}
+    digest = hashlib.sha256(body).hexdigest()
+    headers = {"host": asked.headers["host"], "x-amz-content-sha256": digest, "x-amz-date": stamp}
     names = ";".join(headers)
     path, _, query = asked.url.raw_path.decode().partition("?")
-    canonical = [asked.method, path, query, *(f"{name}:{value}" for name, value in headers.items()), "", names, EMPTY]
+    canonical = [asked.method, path, query, *(f"{name}:{value}" for name, value in headers.items()), "", names, digest]
     scope = f"{day}/{params.region}/s3/aws4_request"
     to_sign = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256("\n".join(canonical).encode()).hexdigest()))
     key = b"AWS4" + params.secret_key.reveal().encode()
@@ -99,14 +101,15 @@ def sign(asked: httpx.Request, params: S3Params, now: datetime) -> dict[str, str
         key = hmac.digest(key, part.encode(), "sha256")
     who = f"AWS4-HMAC-SHA256 Credential={params.access_key.reveal()}/{scope}"
     authorization = f"{who}, SignedHeaders={names}, Signature={key.hex()}"
-    return {"x-amz-content-sha256": EMPTY, "x-amz-date": stamp, "authorization": authorization}
+    return {"x-amz-content-sha256": digest, "x-amz-date": stamp, "authorization": authorization}
 
 
-async def _ask(store: _Store) -> Answer:
+async def look(store: Store) -> Answer:
+    """Whether the bucket, or the list of buckets, is there. Raises Garbled, and what the network does."""
     if not store.params.access_key or not store.params.secret_key:
         return _weigh_open(store, await store.send("GET", LIST if store.params.bucket else ""))
     answer = await _question(store)
-    if answer.code not in _SKEWED:
+    if answer.code not in SKEWED:
         return answer
     if not store.takes_its_time():
         text = f"{answer.text}; it does not say what time it has, so our clock may be the wrong one"
@@ -118,21 +121,21 @@ async def _ask(store: _Store) -> Answer:
     return replace(answer, text=f"{answer.text}; {apart}")
 
 
-async def _question(store: _Store) -> Answer:
+async def _question(store: Store) -> Answer:
     """The signed question, and what the answer proves."""
     if not store.params.bucket:
         reply = await store.send("GET")
-        return _pass(store, reply) if reply.status == 200 else _weigh(store, reply, reply)
+        return _pass(store, reply) if reply.status == 200 else weigh(store, reply, reply)
     reply = await store.send("HEAD")
-    if offline := _offline(reply):
-        return offline
+    if told := offline(reply):
+        return told
     if reply.status == 200 and _amazonian(reply):
         return _pass(store, reply)
     reason = await store.send("GET", LIST)
     if reply.status == 200 and (reason.status == 200 or _refuses(reason)):
         # Anything may answer 200 to a HEAD; that it is a store shows in what it lists, or in how it refuses to.
         return _pass(store, reason)
-    return _weigh(store, reply, reason)
+    return weigh(store, reply, reason)
 
 
 def _spoken(apart: timedelta) -> str:
@@ -149,10 +152,10 @@ def _refuses(reply: Reply) -> bool:
     return found is not None and found[1] in ("AccessDenied", "AllAccessDisabled")
 
 
-def _pass(store: _Store, reply: Reply) -> Answer:
+def _pass(store: Store, reply: Reply) -> Answer:
     """A pass, if the answer is one only an S3 store gives. Raises Garbled."""
-    if offline := _offline(reply):
-        return offline
+    if told := offline(reply):
+        return told
     if reply.body and not (_LISTING.search(reply.text) or _refuses(reply)):
         raise Garbled(f"{store.what} was answered with {reply.kind}, which is not S3's: {reply.text}")
     if not reply.body and not _amazonian(reply):
@@ -162,7 +165,7 @@ def _pass(store: _Store, reply: Reply) -> Answer:
     return Answer(verdict=Verdict.PASS, text=f"{store.what} is there", facts=facts)
 
 
-def _offline(reply: Reply) -> Answer | None:
+def offline(reply: Reply) -> Answer | None:
     """MinIO answers before its disks are up, and says so in a header only."""
     status = reply.headers.get("x-minio-server-status", "")
     if "offline" not in status:
@@ -171,16 +174,16 @@ def _offline(reply: Reply) -> Answer | None:
     return Answer(verdict=Verdict.FAIL, text=text, code=str(reply.status), sign="offline")
 
 
-def _weigh(store: _Store, reply: Reply, reason: Reply) -> Answer:
-    """Gives what a refusal proves, from the answer itself and the one that tells why."""
-    if offline := _offline(reason):
-        return offline
+def weigh(store: Store, reply: Reply, reason: Reply) -> Answer:
+    """Gives what a refusal proves, from the answer itself and the one that tells why. Raises Garbled."""
+    if told := offline(reason):
+        return told
     found = _ERROR.search(reason.text)
     region = reply.headers.get("x-amz-bucket-region") or (_REGION.findall(reason.text) or [""])[0]
     where = f"; the region is {region}" if region else ""
     if found:
         said = html.unescape((_MESSAGE.findall(reason.text) or [""])[0])
-        when = f"; its clock says {store.date or '?'}" if found[1] in _SKEWED else ""
+        when = f"; its clock says {store.date or '?'}" if found[1] in SKEWED else ""
         return Answer(verdict=Verdict.FAIL, text=f"{store.what}: {found[1]}: {said}{where}{when}", code=found[1])
     status = reason.status if reply.status == 200 else reply.status
     if _amazonian(reply, reason) or status >= 500 or status == 429:
@@ -189,10 +192,10 @@ def _weigh(store: _Store, reply: Reply, reason: Reply) -> Answer:
     raise Garbled(f"answered with HTTP {reason.status} {reason.kind}, which is not S3's: {reason.text}")
 
 
-def _weigh_open(store: _Store, reply: Reply) -> Answer:
+def _weigh_open(store: Store, reply: Reply) -> Answer:
     """Without keys any answer of S3's is a sign of life, a refusal above all."""
     if _refuses(reply):
         return Answer(verdict=Verdict.PASS, text="it answers, and refuses strangers")
     if reply.status == 200:
         return replace(_pass(store, reply), text=f"{store.what} is there for anybody, without a key")
-    return _weigh(store, reply, reply)
+    return weigh(store, reply, reply)

@@ -1,6 +1,7 @@
 """The s3 probe: against a real store, and against listeners that answer as broken ones do."""
 
 import asyncio
+import hashlib
 import random
 import re
 import time
@@ -25,8 +26,9 @@ from monitor.diagnose.table import diagnose
 from monitor.net import Resolver
 from monitor.probes.base import Outcome, Sight, Verdict
 from monitor.probes.fetch import request
-from monitor.probes.s3 import EMPTY, LIST, sign
+from monitor.probes.s3 import LIST, sign
 
+EMPTY = hashlib.sha256().hexdigest()
 CANARY = "canary-s\\'é%40/+"
 
 
