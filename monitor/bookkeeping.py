@@ -8,7 +8,7 @@ from typing import Any
 from alerts.texts import duration, listed
 from monitor.blame import View
 from monitor.dependencies import Graph
-from monitor.incidents import BLIND, Blindness, Book, Case, Entry, Happening, Held, Incident, Said, Seen
+from monitor.incidents import Blindness, Book, Case, Entry, Happening, Held, Incident, Said, Seen
 from monitor.judge import State
 
 FLAP_WINDOW = 1_800.0
@@ -107,8 +107,8 @@ class Bookkeeping:
     def _say_flapping(self, root: str) -> None:
         case = self.cases[root]
         text = (
-            f"{self._title(root)} went down {case.incident.downs} times within {duration(FLAP_WINDOW)}: it flaps. It "
-            f"counts as in trouble until it has been up for {duration(SETTLE)}."
+            f"{self.graph.title(root)} went down {case.incident.downs} times within {duration(FLAP_WINDOW)}: it flaps. "
+            f"It counts as in trouble until it has been up for {duration(SETTLE)}."
         )
         self._say(Happening.FLAPPING, root, case, text)
 
@@ -159,8 +159,5 @@ class Bookkeeping:
             return ""
         return f"still {state} {duration(self.now - held.freed)} after {self._listed(held.after)} recovered"
 
-    def _title(self, name: str) -> str:
-        return "Watchkeeper" if name == BLIND else self.graph.title(name)
-
     def _listed(self, names: tuple[str, ...]) -> str:
-        return listed([self._title(name) for name in names], NAMED_MOST)
+        return listed([self.graph.title(name) for name in names], NAMED_MOST)

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from alerts.texts import duration
 from monitor.asking import asks
 from monitor.board import CheckStatus, ServiceStatus
 from monitor.command_incidents import seconds
@@ -16,7 +17,7 @@ from monitor.explain import Explanation, Remembered, explanation_document
 from monitor.judge import State
 from monitor.probes.base import Verdict
 from monitor.terminal import LOOKS, left_out, on_terminal, print_parts, writing
-from monitor.web.times import clock, moment, span
+from monitor.times import clock, timestamp
 
 VERDICTS = {
     Verdict.PASS: ("✓", "green"),
@@ -44,7 +45,7 @@ def _head(found: Explanation) -> Iterator[Text]:
     since = ""
     if held := found.remembered:
         began = seconds(held.status["since"])
-        since = f"; for the daemon {held.status['state']} since {moment(began)} ({span(time.time() - began)})"
+        since = f"; for the daemon {held.status['state']} since {timestamp(began)} ({duration(time.time() - began)})"
     yield Text.assemble((word, style), f" now: {service.title} at {service.address}{since}")
     yield Text(thought.sentence, "bold")
     if found.name != thought.root:
@@ -117,7 +118,7 @@ def _history(found: Explanation) -> Iterator[Text]:
 def _share(watched: dict[str, Any]) -> str:
     if not watched["seconds"]:
         return "?"
-    return f"{watched['shares'].get(State.UP.value, 0.0) * 100:.2f} % ({span(watched['seconds'])} watched)"
+    return f"{watched['shares'].get(State.UP.value, 0.0) * 100:.2f} % ({duration(watched['seconds'])} watched)"
 
 
 def _change(flip: dict[str, Any]) -> str:
@@ -126,7 +127,7 @@ def _change(flip: dict[str, Any]) -> str:
 
 
 def _fact(fact: dict[str, Any]) -> str:
-    ago = span(time.time() - seconds(fact["since"]))
+    ago = duration(time.time() - seconds(fact["since"]))
     return f"{fact['name']} {fact['before']} → {fact['value']}, {ago} ago"
 
 
@@ -135,8 +136,8 @@ def _told(held: Remembered) -> Iterator[Text]:
     if one := held.incident:
         after = one["acknowledged_by"]
         who = f"{after} looks after it" if after else f"nobody does yet: python -m monitor ack {one['service']}"
-        began = moment(seconds(one["since"]))
+        began = timestamp(seconds(one["since"]))
         yield Text.assemble(("incident: ", "dim"), f"{one['id']}, {one['title']}, open since {began}; {who}")
     for silence in held.silences:
-        until = f"until {moment(seconds(silence['until']))}" if silence["until"] else f"by {silence['cron']}"
+        until = f"until {timestamp(seconds(silence['until']))}" if silence["until"] else f"by {silence['cron']}"
         yield Text.assemble(("silenced: ", "dim"), f"{until}, by {silence['by']}: {silence['why']}")

@@ -9,9 +9,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from alerts.texts import duration
 from monitor.client import Client, DaemonError
 from monitor.terminal import INCIDENT_LOOKS, print_parts, writing
-from monitor.web.times import moment, span
+from monitor.times import timestamp
 
 
 def incidents_command(client: Client, *, every: bool, as_json: bool) -> None:
@@ -32,8 +33,8 @@ def incidents_command(client: Client, *, every: bool, as_json: bool) -> None:
         over = one["resolved_at"]
         word, style = INCIDENT_LOOKS.get("up" if over else one["state"], (one["state"], "bold"))
         began = seconds(one["since"])
-        lasted = span((seconds(over) if over else time.time()) - began)
-        table.add_row(one["id"], Text(word, style), moment(began), lasted, _what(one))
+        lasted = duration((seconds(over) if over else time.time()) - began)
+        table.add_row(one["id"], Text(word, style), timestamp(began), lasted, _what(one))
     print_parts(table)
 
 
@@ -65,7 +66,7 @@ def ack_command(client: Client, incident: str, by: str) -> None:
 def silence_command(client: Client, asked: dict[str, object]) -> None:
     """Makes a silence and says what it does. Raises DaemonError."""
     made = client.silence(asked)
-    length = f"until {moment(seconds(made['until']))}" if made["until"] else f"each time, {made['cron']} (UTC)"
+    length = f"until {timestamp(seconds(made['until']))}" if made["until"] else f"each time, {made['cron']} (UTC)"
     text = f"Nothing is told about {made['service']} {length}. End it: python -m monitor silence --end {made['id']}"
     print_parts(Text(text))
 
@@ -94,9 +95,9 @@ def list_silences_command(client: Client, *, as_json: bool) -> None:
     for one in found:
         held = "now, " if one["active"] else ""
         length = (
-            f"until {moment(seconds(one['until']))}"
+            f"until {timestamp(seconds(one['until']))}"
             if one["until"]
-            else f"{one['cron']} UTC, {span(one['duration_seconds'])} each"
+            else f"{one['cron']} UTC, {duration(one['duration_seconds'])} each"
         )
         table.add_row(one["id"], Text(one["service"]), f"{held}{length}", Text(one["why"]), Text(one["by"]))
     print_parts(table)

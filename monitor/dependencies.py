@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from config.watched import Service
+from monitor.incidents import BLIND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,15 @@ class Graph:
         )
 
     def title(self, name: str) -> str:
-        """What people call it; a service that is no longer watched goes by its name."""
-        return self.services[name].title if name in self.services else name
+        """What people call it."""
+        return title_of(name, self.services)
+
+
+def title_of(root: str, services: Mapping[str, Service]) -> str:
+    """What people call the root of an incident; a service that is no longer watched goes by its name."""
+    if root == BLIND:
+        return "Watchkeeper"
+    return services[root].title if root in services else root
 
 
 def _without_circles(edges: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from alerts.texts import rfc3339
 from config.services import Service
 from monitor.asking import asks
 from monitor.board import Board, CheckStatus, ServiceStatus
@@ -14,7 +15,7 @@ from monitor.diagnose.table import decide
 from monitor.judge import State
 from monitor.once import look_once
 from monitor.reasoning import Reasoning, reason
-from monitor.web.api import left_out_document, rfc3339, services_document
+from monitor.web.api import left_out_document, services_document
 
 TROUBLE = (State.DOWN, State.DEGRADED)
 

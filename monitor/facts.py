@@ -7,10 +7,10 @@ import math
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from monitor.database import Schema
 from monitor.history import millis, plain
+from monitor.times import timestamp
 
 UPTIME = "uptime"
 STARTED = "started"  # the fact an uptime is kept as: it stays the same while the service runs
@@ -93,7 +93,7 @@ class Facts:
         before = self._uptimes.get(service)
         self._uptimes[service] = uptime
         known = self._known.get((service, STARTED))
-        started = datetime.fromtimestamp(at - uptime, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        started = timestamp(at - uptime)
         if known is not None:
             restarted = (
                 uptime < before - UPTIME_SLACK if before is not None else at - uptime > known.since + START_SLACK

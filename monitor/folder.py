@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from monitor.times import timestamp
+
 LOCK_NAME = "watchkeeper.lock"
 
 
@@ -88,8 +90,7 @@ class FolderLock:
         """Who holds the lock, in words, as far as the holder could write it down."""
         try:
             record = json.loads(self.path.read_text())
-            since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(record["since"]))
-            return f"instance {record['instance']}, process {record['pid']}, since {since}"
+            return f"instance {record['instance']}, process {record['pid']}, since {timestamp(record['since'])}"
         except (OSError, ValueError, KeyError, TypeError):
             return "it left no name"
 

@@ -35,7 +35,7 @@ def write_alert(
         dedup_key=dedup_key(instance, root),
         instance=instance,
         service=root,
-        title=title_of(graph, root),
+        title=graph.title(root),
         state=shown,
         since=incident.since,
         at=wall,
@@ -58,11 +58,6 @@ def write_alert(
 def dedup_key(instance: str, root: str) -> str:
     """Names the root at this instance; the same for its every outage, and after lost state."""
     return f"{instance}/{'watch' if root == BLIND else root}"
-
-
-def title_of(graph: Graph, root: str) -> str:
-    """What people call it."""
-    return "Watchkeeper" if root == BLIND else graph.title(root)
 
 
 def severity_of(graph: Graph, root: str, check_name: str, state: str) -> Severity | None:

@@ -180,7 +180,7 @@ class _Turn(Bookkeeping):
             counted_at=self.now,
         )
         case = self._counted(case, one)
-        text = _sentence(f"{self._title(name)} is {state}", one.sentence)
+        text = _sentence(f"{self.graph.title(name)} is {state}", one.sentence)
         if incident.affected:
             text += f" It takes down {self._listed(incident.affected)}."
         self._say(Happening.OPENED, name, case, text)
@@ -228,7 +228,7 @@ class _Turn(Bookkeeping):
         """
         case = self.cases[root]
         state, told = case.incident.state, case.told_state
-        name = self._title(root)
+        name = self.graph.title(root)
         if badness(state) > badness(told):
             if root == BLIND or (self._may_speak(root, one.state) and self.may_open):
                 case = replace(
@@ -263,7 +263,7 @@ class _Turn(Bookkeeping):
             self.cases[root] = case
             if fresh and not case.incident.flapping and not self.view.excuses(root, case.incident.state):
                 be = "are" if len(fresh) > 1 else "is"
-                text = f"{self._listed(fresh)} {be} in trouble too, with {self._title(root)}."
+                text = f"{self._listed(fresh)} {be} in trouble too, with {self.graph.title(root)}."
                 self._say(Happening.SPREAD, root, case, text)
 
     def _well(self, root: str, one: Seen) -> None:
@@ -272,7 +272,7 @@ class _Turn(Bookkeeping):
         incident = case.incident
         self.cases[root] = case
         again = "can be looked at again" if root == BLIND else "is up again"
-        subject = "Everything" if root == BLIND else self._title(root)
+        subject = "Everything" if root == BLIND else self.graph.title(root)
         if not incident.flapping:
             ended = one.since if incident.since <= one.since <= self.wall else self.wall
             self._close(root, "up", ended, f"{subject} {again} after {duration(ended - incident.since)}.")

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Protocol
 
 from alerts.alert import Alert, Kind, Severity
+from alerts.channels.base import Addressee
 from alerts.texts import duration, moment
 from config.alert_settings import AlertSettings
 from monitor.blame import badness
@@ -20,29 +20,13 @@ from monitor.dependencies import Graph
 from monitor.facts import Fact
 from monitor.incidents import BLIND, Book, Case, Happening, Incident, Said, Seen
 from monitor.judge import State
-from monitor.letters import dedup_key, severity_of, title_of, write_alert
+from monitor.letters import dedup_key, severity_of, write_alert
 from monitor.outages import AFTERMATH, STORM_WINDOW
 from monitor.silences import Silence
 
 REMIND_MOST = 86_400.0  # seconds between reminders, however long it lasts
 STORM = 2  # incidents that are told at once; what opens beside them is gathered
 GATHER = 10.0
-
-
-class Addressee(Protocol):
-    """What routing asks of a channel: see alerts.channels.base.Channel."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def pages(self) -> bool: ...
-
-    @property
-    def groups(self) -> bool: ...
-
-    @property
-    def keyed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +100,7 @@ def amnesia(graph: Graph, seen: Mapping[str, Seen], ways: Ways, *, wall: float) 
             dedup_key=dedup_key(ways.instance, root),
             instance=ways.instance,
             service=root,
-            title=title_of(graph, root),
+            title=graph.title(root),
             state="up",
             since=wall,
             at=wall,

@@ -42,8 +42,8 @@ class Receipt:
     ref: str = ""
 
 
-class Channel(Protocol):
-    """One place where people are told.
+class Addressee(Protocol):
+    """What there is to know of a place where people are told, to decide what is told there.
 
     `name` is unique and stable over restarts ("slack", "discord", "pagerduty", "webhook", "apprise"); `pages` says that
     it wakes people: it gets open, update and resolve of severe incidents only, after PAGE_AFTER; `groups` that several
@@ -62,6 +62,10 @@ class Channel(Protocol):
 
     @property
     def keyed(self) -> bool: ...
+
+
+class Channel(Addressee, Protocol):
+    """One place where people are told."""
 
     async def send(self, alert: Alert, client: httpx.AsyncClient, *, ref: str = "") -> Receipt:
         """Tell `alert`; `ref` is what the receipt of this incident's first message gave.

@@ -4,12 +4,14 @@ The shape is documented in docs/reference/api.md; names there are a promise.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from alerts.texts import rfc3339
+from config.watched import Service
 from monitor.board import WORST_FIRST, BackupStatus, Board, CheckStatus, ServiceStatus
+from monitor.dependencies import title_of
 from monitor.depth import LeftOut
-from monitor.incidents import BLIND, Incident
+from monitor.incidents import Incident
 from monitor.judge import State
 from monitor.past import Past, Watched
 from monitor.silences import Silence
@@ -42,17 +44,17 @@ def _backup(status: BackupStatus | None) -> dict[str, Any] | None:
     }
 
 
-def incident_document(incident: Incident, titles: Mapping[str, str]) -> dict[str, Any]:
-    """Gives one incident; `titles` are the names for people of the services that are watched."""
+def incident_document(incident: Incident, services: Mapping[str, Service]) -> dict[str, Any]:
+    """Gives one incident; `services` are those that are watched, by name."""
     return {
         "id": incident.id,
         "service": incident.root,
-        "title": title_of(incident.root, titles),
+        "title": title_of(incident.root, services),
         "state": incident.state,
         "worst": incident.worst,
         "since": rfc3339(incident.since),
         "opened_at": rfc3339(incident.opened_at),
-        "resolved_at": rfc3339(incident.resolved_at) if incident.resolved_at is not None else None,
+        "resolved_at": rfc3339(incident.resolved_at),
         "cause": incident.cause.value if incident.cause else None,
         "sentence": incident.sentence or None,
         "evidence": incident.evidence or None,
@@ -61,18 +63,13 @@ def incident_document(incident: Incident, titles: Mapping[str, str]) -> dict[str
         "failed_checks": incident.failed_checks,
         "downs": incident.downs,
         "flapping": incident.flapping,
-        "acknowledged_at": rfc3339(incident.acknowledged_at) if incident.acknowledged_at is not None else None,
+        "acknowledged_at": rfc3339(incident.acknowledged_at),
         "acknowledged_by": incident.acknowledged_by or None,
         "reminders": incident.reminders,
         "timeline": [
             {"at": rfc3339(entry.at), "what": entry.what.value, "text": entry.text} for entry in incident.timeline
         ],
     }
-
-
-def title_of(root: str, titles: Mapping[str, str]) -> str:
-    """Gives what people call the root of an incident; one that is no longer watched has its name alone."""
-    return "Watchkeeper itself" if root == BLIND else titles.get(root, root)
 
 
 def silence_document(silence: Silence, now: float) -> dict[str, Any]:
@@ -84,7 +81,7 @@ def silence_document(silence: Silence, now: float) -> dict[str, Any]:
         "by": silence.by,
         "active": silence.active(now),
         "since": rfc3339(silence.since),
-        "until": rfc3339(silence.until) if silence.until is not None else None,
+        "until": rfc3339(silence.until),
         "cron": silence.cron or None,
         "duration_seconds": silence.duration or None,
         "maintenance": silence.maintenance,
@@ -140,11 +137,6 @@ def overall(states: Iterable[State]) -> State:
     return next((state for state in WORST_FIRST if state in seen), State.UNKNOWN)
 
 
-def rfc3339(at: float) -> str:
-    """Gives seconds since the epoch as RFC 3339 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _service(status: ServiceStatus) -> dict[str, Any]:
     service, diagnosis = status.service, status.diagnosis
     cause = status.track.cause or (diagnosis.cause if diagnosis else None)
@@ -176,5 +168,5 @@ def _check(status: ServiceStatus, check: CheckStatus) -> dict[str, Any]:
         "cause": diagnosis.cause.value if diagnosis else None,
         "evidence": outcome.evidence.text or None if outcome else None,
         "remedy": diagnosis.remedy if diagnosis else None,
-        "last_run_at": rfc3339(check.ran_at) if check.ran_at is not None else None,
+        "last_run_at": rfc3339(check.ran_at),
     }

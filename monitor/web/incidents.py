@@ -88,8 +88,8 @@ class IncidentRoutes:
         now = self._wall()
         found = await desk.incidents(since=now - ALL_FOR if every else now)
         shown = [incident for incident in found if every or incident.resolved_at is None]
-        titles = {name: status.service.title for name, status in self._board.services.items()}
-        return JSONResponse({"incidents": [incident_document(incident, titles) for incident in shown]})
+        services = {name: status.service for name, status in self._board.services.items()}
+        return JSONResponse({"incidents": [incident_document(incident, services) for incident in shown]})
 
     async def _acknowledge(self, request: Request) -> Response:
         desk = self._desk()

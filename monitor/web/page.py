@@ -12,6 +12,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from alerts.texts import DAY, HOUR, duration, rfc3339
 from config.causes import Cause
 from config.services import Service
 from monitor.board import Board, ServiceStatus
@@ -20,9 +21,8 @@ from monitor.incidents import Incident
 from monitor.judge import State, Track
 from monitor.silences import Silence
 from monitor.spans import Bar
-from monitor.web.api import rfc3339
+from monitor.times import clock, timestamp
 from monitor.web.incident_card import incident_card, silence_in_words
-from monitor.web.times import DAY, HOUR, clock, moment, span
 
 FOLD_FROM = 60  # services that are up, from which on they are folded away
 NAMED = 4  # services of one state that the headline names, beyond which it counts them
@@ -104,7 +104,7 @@ def _undelivered(board: Board, now: float) -> Iterator[str]:
     for name, channel in board.outbox.items():
         waited = now - channel.oldest_at if channel.oldest_at is not None else 0.0
         if channel.refused or waited > OVERDUE:
-            how = "are refused there" if channel.refused else f"have waited for {span(waited)}"
+            how = "are refused there" if channel.refused else f"have waited for {duration(waited)}"
             error = f": {channel.last_error.rstrip('. ')}" if channel.last_error else ""
             yield f"Alerts to {name} {how}{error}. Try it: python -m monitor test-alert {name}"
 
@@ -128,7 +128,7 @@ def _row(status: ServiceStatus, bars: Sequence[Bar]) -> Row:
 def draw(snapshot: PageSnapshot) -> bytes:
     """Gives the page as UTF-8."""
     states = {row.service.name: row for row in snapshot.rows}
-    titles = {name: row.service.title for name, row in states.items()}
+    services = {name: row.service for name, row in states.items()}
     groups = []
     for word in WORDS:
         rows = [row for row in snapshot.rows if _word(row) == word]
@@ -143,8 +143,8 @@ def draw(snapshot: PageSnapshot) -> bytes:
         headline=headline([(row.service.title, _word(row)) for row in snapshot.rows]),
         newest=max((row.ran_at for row in snapshot.rows if row.ran_at is not None), default=None),
         groups=groups,
-        open=[incident_card(one, titles, snapshot.now) for one in snapshot.incidents if one.resolved_at is None],
-        over=[incident_card(one, titles, snapshot.now) for one in snapshot.incidents if one.resolved_at is not None],
+        open=[incident_card(one, services, snapshot.now) for one in snapshot.incidents if one.resolved_at is None],
+        over=[incident_card(one, services, snapshot.now) for one in snapshot.incidents if one.resolved_at is not None],
         snapshot=snapshot,
     )
     return text.encode("utf-8", "replace")  # a watched server's words may hold what UTF-8 cannot
@@ -211,7 +211,7 @@ def _card(row: Row, rows: Mapping[str, Row], now: float) -> Mapping[str, object]
         "tone": tone,
         "sign": sign,
         "since": row.track.since,
-        "for": span(now - row.track.since),
+        "for": duration(now - row.track.since),
         "cause": cause.value.replace("_", " ") if cause else "",
         "sentence": row.diagnosis.sentence if row.diagnosis else "",
         "remedy": row.diagnosis.remedy if row.diagnosis else "",
@@ -270,9 +270,9 @@ def _day_in_words(bars: Sequence[Bar]) -> str:
             shares[state.value] += round(share * bar.length)
     if not shares:
         return "no data for the last 24 hours"
-    parts = [f"{span(seconds)} {word}" for word, seconds in shares.most_common() if seconds]
+    parts = [f"{duration(seconds)} {word}" for word, seconds in shares.most_common() if seconds]
     blank = DAY - sum(shares.values()) - HOUR  # the newest bar is not over yet
-    return ", ".join(parts + ([f"no data for {span(blank)}"] if blank > 0 else []))
+    return ", ".join(parts + ([f"no data for {duration(blank)}"] if blank > 0 else []))
 
 
 def _milliseconds(seconds: float) -> str:
@@ -298,5 +298,5 @@ def _template() -> Template:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(span=span, moment=moment, rfc3339=rfc3339)
+    environment.filters.update(duration=duration, timestamp=timestamp, rfc3339=rfc3339)
     return environment.get_template("status.html")

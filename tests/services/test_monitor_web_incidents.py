@@ -160,7 +160,7 @@ def test_the_page_shows_open_ones_first_and_those_that_are_over_last_and_escapes
     assert '<a href="#postgres">PostgreSQL</a>' in text
     assert "takes down LiteLLM, gone" in text
     assert "took down LiteLLM, gone" in text
-    assert "Watchkeeper itself" in text
+    assert "<h3>Watchkeeper <small>" in text
     assert text.index("Open incidents") < text.index('id="postgres"') < text.index("Over, in the last 7 days")
     assert "lasted 1 min" in text
 
@@ -231,7 +231,7 @@ def test_the_page_says_which_alerts_do_not_get_through(site: Start) -> None:
     }
     text = one.ask("GET", "/").text
     assert "Alerts to slack are refused there: Slack answered 404" in text
-    assert "Alerts to discord have waited for 11 min: no answer" in text
+    assert "Alerts to discord have waited for 11 min 40 s: no answer" in text
     assert "webhook" not in text
     assert EVIL not in text
 

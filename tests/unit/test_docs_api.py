@@ -143,7 +143,7 @@ def keys_of(heading: str) -> set[str]:
 
 
 def test_every_key_of_an_incident_is_told_and_every_word_of_its_timeline() -> None:
-    document = incident_document(incident(), {"x": "X"})
+    document = incident_document(incident(), {})
     assert keys_of("An incident") == set(document)
     assert named(sections()["An incident"]) >= {happening.value for happening in Happening} | {BLIND}
     assert named(sections()["An incident"]) >= set(document["timeline"][0])
