@@ -29,14 +29,13 @@ from monitor.lookout import named
 from monitor.probes.base import Outcome, ProbeContext, Sight, Verdict, clean
 from monitor.truth import DEADLINE, look
 from monitor.vantage import Side, side_of
-from monitor.ways import Finding, NetworkTruth, Speech
+from monitor.ways import REACHED_OVER, Finding, NetworkTruth, Speech
 
 Weigh = Callable[[Service, Check, Outcome, float], Awaitable[Outcome]]
 
 REST = 60.0  # seconds from one look at a target that fails to the next
 WELL_REST = 300.0  # seconds from one look at a target that is well to the next
 NAMES_ASKED = 3  # other names that are looked up where one does not resolve
-FACT = "reached_over"
 
 # What the network itself said; whatever got an answer in its own protocol needs no look at the ways there.
 _LOOKS = frozenset({Sight.REFUSED, Sight.RESET, Sight.NO_NAME, Sight.NO_CONNECT, Sight.GARBLED, Sight.TLS})
@@ -177,7 +176,7 @@ class Surveyor:
         self._well_at[place] = now
         truth = await self.look(service, check)
         over = truth.reached_over() if truth else ""
-        return replace(outcome, facts={**outcome.facts, FACT: over}) if over else outcome
+        return replace(outcome, facts={**outcome.facts, REACHED_OVER: over}) if over else outcome
 
 
 def asked(params: Params) -> Family:

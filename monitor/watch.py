@@ -18,11 +18,13 @@ from config.kinds import SIGNALS
 from config.services import Check, Service
 from monitor.board import Board, CheckStatus, ServiceStatus
 from monitor.diagnose.base import Diagnosis
+from monitor.diagnose.siblings import Sibling, beside
 from monitor.diagnose.table import diagnose
 from monitor.grid import next_due, phase
 from monitor.judge import CheckTrack, Flip, State, Track, judge, unsettled
 from monitor.probes.base import Outcome, Verdict
 from monitor.vantage import forgive, look
+from monitor.ways import REACHED_OVER
 
 log = structlog.get_logger()
 
@@ -219,6 +221,8 @@ class Watch:
         now, service, check = self._wall(), slot.service, slot.check
         status = self._board.services[service.name]
         diagnosis = diagnose(service, check, outcome)
+        if diagnosis and diagnosis.cause == Cause.DEPENDENCY:
+            diagnosis = beside(diagnosis, self._siblings(slot), seen_up=status.track.seen_up)
         first_miss = outcome.verdict == Verdict.FAIL and self._track(slot).misses == 0
         before = status.track
         track, flip = judge(before, service, check, outcome, diagnosis, now)
@@ -240,6 +244,20 @@ class Watch:
             self._look_around(service)
         self._look_again(slot)
 
+    def _siblings(self, slot: Slot) -> Sequence[Sibling]:
+        """What a service needs and whether that has passed since its check began to fail."""
+        since = self._track(slot).failing_at if self._track(slot).misses else math.inf
+        needed = (self._board.services[name] for name in slot.service.depends_on if name in self._slots)
+        return [
+            Sibling(
+                title=one.service.title,
+                kind=one.service.kind,
+                well=one.track.state == State.UP and all(_passed(check, since) for check in one.checks.values()),
+                reached_over=one.facts.get(REACHED_OVER, ""),
+            )
+            for one in needed
+        ]
+
     def _look_again(self, slot: Slot) -> None:
         if slot.confirm:
             slot.confirm.cancel()
@@ -255,6 +273,13 @@ class Watch:
             for slot in self._slots.get(name, ()):
                 if now - slot.started > NEIGHBOUR_REST:
                     self._start(slot, now)
+
+
+def _passed(status: CheckStatus, since: float) -> bool:
+    """Whether a check that can take its service down passed at `since` or later; one that cannot has no say."""
+    if status.check.severity != "down":
+        return True
+    return status.outcome is not None and status.outcome.verdict == Verdict.PASS and (status.ran_at or 0.0) >= since
 
 
 def place(service: Service, check: Check) -> tuple[str, float]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from config.fields import Family
 
+REACHED_OVER = "reached_over"  # the fact by which kinds of address a service can be reached
 REFUSED_LONG = 600.0  # seconds of nothing but refusals, after which nobody is about to start it again
 
 

@@ -18,8 +18,8 @@ from monitor.diagnose.base import Diagnosis
 from monitor.diagnose.table import diagnose
 from monitor.net import LookUp, Resolver
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
-from monitor.surveyor import FACT, Surveyor, wanted
-from monitor.ways import REFUSED_LONG, Reach, Speech
+from monitor.surveyor import Surveyor, wanted
+from monitor.ways import REACHED_OVER, REFUSED_LONG, Reach, Speech
 
 Maker = Callable[..., Any]
 KINDS = {HttpParams: "http", TcpParams: "tcp", DnsParams: "dns", RedisParams: "redis", PostgresParams: "postgres"}
@@ -102,7 +102,7 @@ def test_one_kind_of_address_fails_and_the_service_is_well(
 
     failed, passed = mine(act)
     assert (failed.verdict, passed.verdict) == (Verdict.FAIL, Verdict.PASS)
-    assert passed.facts == {FACT: over}
+    assert passed.facts == {REACHED_OVER: over}
     assert "takes connections" in failed.evidence.text
 
 
