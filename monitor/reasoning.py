@@ -20,8 +20,14 @@ Confidence = Literal["proven", "likely", "unsure"]
 # What lies with the service itself, its address or our settings, however its dependencies are.
 ITS_OWN = frozenset(
     {
+        Cause.WRONG_PORT,
+        Cause.IPV6_ONLY,
+        Cause.IPV4_ONLY,
         Cause.DNS,
+        Cause.NO_NAMES,
         Cause.TLS,
+        Cause.TLS_ON_PLAIN,
+        Cause.PLAIN_ON_TLS,
         Cause.CERT_EXPIRED,
         Cause.CERT_EXPIRING,
         Cause.AUTH,
