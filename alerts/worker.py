@@ -15,9 +15,11 @@ from alerts.channels.base import Channel, DeliveryError, Reason, Receipt
 from alerts.order import Row, read
 from alerts.outbox import Claim, Message
 from alerts.patience import Patience, Verdict
+from alerts.texts import clean, listed
 from alerts.trouble import DeliveryStatus, Matter, Trouble
 
 T = TypeVar("T")
+TITLES_NAMED = 12  # in a line of the log
 OnTrouble = Callable[[sqlite3.Connection, Trouble], None]
 
 log = structlog.get_logger()
@@ -163,7 +165,8 @@ class Worker:
         if news:
             log.error("channel_refused", channel=name, says=said)
         for row in over:
-            log.error("alert_given_up", channel=name, incident=row.incident, kind=row.kind.value, says=said)
+            about = _named(read([row]))
+            log.error("alert_given_up", channel=name, incident=row.incident, kind=row.kind.value, says=said, **about)
         if news or over:
             self._office.wake()
 
@@ -209,7 +212,16 @@ def _alerts(message: Message) -> tuple[Alert, ...]:
 
 def _about(message: Message) -> dict[str, Any]:
     """What a message is, for the log."""
-    return {"channel": message.channel, "kind": message.alert.kind.value, "incident": " ".join(message.incidents)}
+    known = {"channel": message.channel, "kind": message.alert.kind.value, "incident": " ".join(message.incidents)}
+    return known | _named(_alerts(message))
+
+
+def _named(alerts: Iterable[Alert]) -> dict[str, str]:
+    """What alerts are about, for the log: the names of services, for programs, and what people call them."""
+    alerts = tuple(alerts)
+    service = " ".join(filter(None, (one.service for one in alerts)))
+    title = listed([clean(one.title) for one in alerts], TITLES_NAMED)
+    return {name: words for name, words in (("service", service), ("title", title)) if words}
 
 
 def _hear(task: "asyncio.Task[Receipt]") -> None:

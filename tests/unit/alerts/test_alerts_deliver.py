@@ -485,9 +485,37 @@ def test_after_a_day_it_is_given_up_loudly(virtual: Run, box: sqlite3.Connection
     assert town.rows("cache") == ["open given_up"], "what waited behind it has waited as long"
     loud = [line for line in logged if line["event"] == "alert_given_up"]
     assert [line["log_level"] for line in loud] == ["error", "error"]
+    assert [(line["service"], line["title"]) for line in loud] == [("db", "Db"), ("cache", "Cache")]
     assert [one.matter for one in town.troubles] == [Matter.GIVEN_UP]
     status = town.delivery.statuses["chat"]
     assert (status.given_up, status.parked, status.pending) == (2, 2, 0)
+
+
+def test_the_log_names_what_each_message_was_about(virtual: Run, box: sqlite3.Connection, alert: Make) -> None:
+    chat = Fake(script=deque([fails(Reason.SERVER_ERROR)]), groups=True)
+
+    async def story() -> None:
+        town = Town(box, alert, chat)
+        async with town.working():
+            town.put("open", "db#7")
+            await asyncio.sleep(60)
+            town.put("resolve", "db#7")
+            await asyncio.sleep(10)
+            town.put("open", "cache#8")
+            town.put("open", "store#9")
+            town.put("notice", "n", service="", title="Backup taken")
+            await asyncio.sleep(10)
+
+    with capture_logs() as logged:
+        virtual(story())
+    lines = [line for line in logged if line["event"] in ("alert_not_sent", "alert_sent")]
+    assert [(line["kind"], line.get("service"), line["title"]) for line in lines] == [
+        ("open", "db", "Db"),
+        ("open", "db", "Db"),
+        ("resolve", "db", "Db"),
+        ("open", "cache store", "Cache and Store"),
+        ("notice", None, "Backup taken"),
+    ]
 
 
 def test_two_broken_channels_do_not_tell_of_each_other_for_ever(play: Play) -> None:
