@@ -233,7 +233,7 @@ def weigh(page: Page, params: HttpParams) -> Answer:
         if _is_seen(sign, page):
             says = sign.says or sign.name.replace("_", " ")
             return _answer(Verdict(sign.verdict), page, sign.name, says, facts=_facts(page, params))
-    for check in (_check_status, _check_json, _check_text, _check_words, _check_headers):
+    for check in (_check_status, _check_json, _check_text, _check_headers, _check_words):
         missed = check(page, params)
         if missed is not None:
             return _fail(page, *missed, facts=_facts(page, params), garbled=missed[0] == "json" and page.is_html)

@@ -73,6 +73,8 @@ FAULTS = [
     ("r2r", None, "authentication", {}),
     ("react-client", None, "default_page", {"page": ("fail", Cause.NOT_FOUND)}),
     ("react-client", None, "listing", {"page": ("fail", Cause.NOT_FOUND)}),
+    ("react-client", None, "bad_json", {"page": ("fail", Cause.BAD_ANSWER)}),
+    ("react-client", None, "html", {"page": ("fail", Cause.WRONG_SERVICE)}),
     ("react-client", None, "sign_in", {"page": ("fail", Cause.WRONG_SERVICE)}),
     ("react-client", None, "other_client", {"page": ("fail", Cause.WRONG_SERVICE)}),
 ]
