@@ -113,7 +113,7 @@ class Valkey(Server):
         """Throws keys away for want of memory, and is then as before: what is lost is counted."""
         with self.client() as client:
             client.config_set("maxmemory-policy", "allkeys-lru")
-            client.config_set("maxmemory", "1mb")
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + 1_048_576)
             for number in range(64):
                 client.set(f"demo:filler:{number}", b"x" * 65_536)
             client.config_set("maxmemory-policy", "noeviction")

@@ -12,6 +12,7 @@ from demo.daemon import Daemon
 from demo.faults.front import Front
 from demo.litellm import LiteLlm
 from demo.outages import Outage, find
+from demo.postgres import Postgres
 from demo.process import DemoError, Keeper
 from demo.stack import Stack
 
@@ -37,6 +38,7 @@ class Bench:
         self.stack = Stack(keeper, real_litellm=False)
         self.litellm = LiteLlm(keeper=keeper) if LiteLlm.installed() else None
         self.variables: dict[str, str] = {}
+        self._behind = Postgres(seed=False, keeper=keeper)
         self._front: Front | None = None
 
     def start(self) -> "Bench":
@@ -46,7 +48,7 @@ class Bench:
         beside |= {name: Contract("litellm", version=version) for name, version in OLD.items()}
         for name, contract in beside.items():
             self.stack.parts[name] = self.stack.contracts[name] = contract.start()
-        self._front = Front(self.stack.postgres.port).start()
+        self._front = Front(self._behind.start().port).start()
         self.variables = {**self.stack.variables, **self._beside()}
         if self.litellm:
             self.stack.parts["litellm-real"] = self.litellm.start()
@@ -56,7 +58,7 @@ class Bench:
     def _beside(self) -> dict[str, str]:
         """The variables of what stands beside the stack."""
         assert self._front
-        contracts, postgres = self.stack.contracts, urlsplit(self.stack.postgres.url("litellm"))
+        contracts, postgres = self.stack.contracts, urlsplit(self._behind.url("litellm"))
         place = f"{postgres.username}:{postgres.password}@127.0.0.1:{self._front.port}"
         variables = {
             "MINIO_ENDPOINT__STANDIN": urlsplit(contracts["minio-standin"].url).netloc,

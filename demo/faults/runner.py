@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+import psycopg
+import redis
+
 from demo.daemon import Daemon
 from demo.faults.bench import CONFIRM, INTERVAL, TIMEOUT, Bench
 from demo.faults.matrix import Play, rounds
@@ -41,9 +44,9 @@ class Runner:
         return results
 
     def _sifted(self, plays: Sequence[Play], act: Callable[[Sequence[Play]], list[Result]]) -> list[Result]:
-        results = act(plays)
+        results = _tried(act, plays)
         if len(plays) > 1 and not all(result.right for result in results):
-            results = [result for play in plays for result in act([play])]
+            results = [result for play in plays for result in _tried(act, [play])]
         for result in results:
             self._tell(result)
         return results
@@ -117,6 +120,14 @@ class Runner:
             left = {name: state for name, state in states.items() if not state.startswith("up")} if states else left
             time.sleep(POLL)
         return ", ".join(f"{name} is still {state}" for name, state in left.items())
+
+
+def _tried(act: Callable[[Sequence[Play]], list[Result]], plays: Sequence[Play]) -> list[Result]:
+    """What came of the plays; where a server did not do what breaks it, that is what came of them."""
+    try:
+        return act(plays)
+    except (DemoError, OSError, psycopg.Error, redis.RedisError) as error:
+        return [Result(play=play, told={}, problems=(f"could not be played: {error}",)) for play in plays]
 
 
 def _unmended(result: Result, problem: str) -> Result:
