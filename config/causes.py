@@ -51,4 +51,5 @@ class Cause(StrEnum):
     NO_ROUTE = "no_route"
     CUT_OFF = "cut_off"
     LATE = "late"
+    WAKING = "waking"
     PROBE_FAULT = "probe_fault"

@@ -7,6 +7,7 @@ that passed tells, as the fact `reached_over`, by which kinds of address the ser
 
 import asyncio
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -35,10 +36,14 @@ Weigh = Callable[[Service, Check, Outcome, float], Awaitable[Outcome]]
 
 REST = 60.0  # seconds from one look at a target that fails to the next
 WELL_REST = 300.0  # seconds from one look at a target that is well to the next
+SLEEPS_AFTER = 600.0  # seconds that nobody asked, after which a platform lets a service sleep
 NAMES_ASKED = 3  # other names that are looked up where one does not resolve
 
 # What the network itself said; whatever got an answer in its own protocol needs no look at the ways there.
 _LOOKS = frozenset({Sight.REFUSED, Sight.RESET, Sight.NO_NAME, Sight.NO_CONNECT, Sight.GARBLED, Sight.TLS})
+# How a service that sleeps meets the first question: nobody listens yet, or the platform's edge answers for it.
+_ASLEEP = frozenset({Sight.REFUSED, Sight.RESET, Sight.NO_CONNECT})
+_EDGE = re.compile("application (failed to respond|not found)", re.IGNORECASE)
 # Their handshake was spoken, and says by itself what is wrong.
 _TOLD_BY_TLS = frozenset(
     {"expired", "not_yet_valid", "wrong_name", "untrusted", "self_signed", "not_tls", "tls_port", "no_tls", "insecure"}
@@ -81,6 +86,7 @@ class Surveyor:
         self._recoveries: dict[tuple[str, int], int] = {}
         self._refused_since: dict[tuple[str, int], float] = {}
         self._well_at: dict[tuple[str, int], float] = {}
+        self._asked_at: dict[tuple[str, int], float] = {}
 
     async def look(self, service: Service, check: Check, *, listen: bool = False) -> NetworkTruth | None:
         """Looks now at every way to where `check` looks; None for what is no place in the network.
@@ -133,18 +139,34 @@ class Surveyor:
         return replace(outcome, evidence=replace(seen, network=truth, text=text))
 
     def beside(self, weigh: Weigh) -> Weigh:
-        """Gives what surveys an outcome while `weigh` (Lookout.weigh) weighs it: neither waits for the other."""
+        """Gives what surveys an outcome while `weigh` (Lookout.weigh) weighs it: neither waits for the other.
+
+        A first failure after ten minutes in which nobody asked is unknown: a service that slept wakes by it, and the
+        watch asks again at once. A second one counts.
+        """
 
         async def both(service: Service, check: Check, outcome: Outcome, began: float) -> Outcome:
+            slept = self._rested(check, began) >= SLEEPS_AFTER
             weighed, surveyed = await asyncio.gather(
                 weigh(service, check, outcome, began), self.survey(service, check, outcome)
             )
             found = surveyed.evidence
+            if slept and weighed.verdict == Verdict.FAIL and _may_sleep(weighed):
+                text = f"{weighed.evidence.text}; nobody had asked it for ten minutes"
+                asleep = replace(weighed.evidence, sight=Sight.WAKING, text=text)
+                return replace(weighed, verdict=Verdict.UNKNOWN, evidence=asleep)
             if weighed.verdict != Verdict.FAIL or found.network is None or weighed.evidence.sight != found.sight:
                 return replace(weighed, facts=surveyed.facts)
             return replace(weighed, evidence=replace(weighed.evidence, network=found.network, text=found.text))
 
         return both
+
+    def _rested(self, check: Check, began: float) -> float:
+        """Seconds for which no check had asked its target when this run began; 0 for the first one."""
+        place = target(check)
+        before = self._asked_at.get(place, began)
+        self._asked_at[place] = asyncio.get_running_loop().time()
+        return began - before
 
     def _count(self, service: Service, check: Check, outcome: Outcome) -> None:
         """Notes since when a target does nothing but refuse, and when it is well again: it is looked at anew then."""
@@ -177,6 +199,13 @@ class Surveyor:
         truth = await self.look(service, check)
         over = truth.reached_over() if truth else ""
         return replace(outcome, facts={**outcome.facts, REACHED_OVER: over}) if over else outcome
+
+
+def _may_sleep(outcome: Outcome) -> bool:
+    """Whether a service that sleeps is met like this."""
+    seen = outcome.evidence
+    edge = seen.sight == Sight.ANSWERED and seen.code in ("404", "502", "503") and _EDGE.search(seen.text)
+    return seen.sight in _ASLEEP or bool(edge)
 
 
 def asked(params: Params) -> Family:

@@ -288,6 +288,14 @@ _RULES = (
         "it.",
     ),
     Rule(
+        cause=Cause.WAKING,
+        proof="nobody had asked it for ten minutes, and the first question failed; the second one counts",
+        says="{title} at {address} may be waking up: it failed the first question in ten minutes.",
+        remedy="It is asked again in a moment. A sleeping service (Railway's Serverless) is woken by the first "
+        "question, and whoever needs it meets the same wait. Switch that off for what must answer at once, or have it "
+        "asked more often than every ten minutes, which keeps it awake.",
+    ),
+    Rule(
         cause=Cause.PROBE_FAULT,
         proof="the probe itself broke",
         says="We could not look at {title} at {address}: our own probe broke.",

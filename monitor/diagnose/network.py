@@ -18,6 +18,7 @@ FIRST: tuple[Rule, ...] = (
     _seen(Sight.NO_ROUTE, Cause.NO_ROUTE),
     _seen(Sight.CUT_OFF, Cause.CUT_OFF),
     _seen(Sight.LATE, Cause.LATE),
+    _seen(Sight.WAKING, Cause.WAKING),
     _seen(Sight.FAULT, Cause.PROBE_FAULT),
     replace(GENERAL[Cause.LATE], verdict=Verdict.UNKNOWN, sights=(Sight.NO_CONNECT, Sight.NO_ANSWER)),
     replace(GENERAL[Cause.SLOW], verdict=Verdict.WARN, signs=("slow",)),

@@ -44,6 +44,7 @@ class Sight(StrEnum):
     NO_ROUTE = "no_route"  # our own network has no way there
     CUT_OFF = "cut_off"  # it waited in vain, and so did whatever else was asked on that side of the network: `vantage`
     LATE = "late"  # our own loop stood still while the probe waited
+    WAKING = "waking"  # it failed the first time in ten minutes that anybody asked: `monitor.surveyor`
     NOT_ASKED = "not_asked"  # another check of the same service tells already that nothing can be asked of it
     FAULT = "fault"  # the probe itself broke: a bug of ours
 

@@ -28,6 +28,7 @@ SEEN: list[tuple[str, Sight, str, str, str, Cause]] = [
     ("tcp", Sight.NO_ROUTE, "ENETUNREACH", "", "", Cause.NO_ROUTE),
     ("tcp", Sight.CUT_OFF, "", "", "", Cause.CUT_OFF),
     ("tcp", Sight.LATE, "", "", "", Cause.LATE),
+    ("tcp", Sight.WAKING, "502", "", "", Cause.WAKING),
     ("tcp", Sight.FAULT, "", "", "", Cause.PROBE_FAULT),
     ("tcp", A, "", "expect", "expected SSH; it says: 220 ftp", Cause.BAD_ANSWER),
     ("tcp", G, "", "", "", Cause.WRONG_SERVICE),

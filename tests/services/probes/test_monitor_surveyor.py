@@ -19,6 +19,7 @@ from monitor.diagnose.table import diagnose
 from monitor.net import LookUp, Resolver
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
 from monitor.surveyor import Surveyor, wanted
+from monitor.watch import as_it_is
 from monitor.ways import REACHED_OVER, REFUSED_LONG, Reach, Speech
 
 Maker = Callable[..., Any]
@@ -240,6 +241,38 @@ def test_a_target_is_looked_at_once_a_minute_and_anew_when_it_came_back(over: An
 
     over(act)
     assert [looked.index(one) for one in looked] == [0, 0, 0, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("waits", "sight", "code", "text", "verdict"),
+    [
+        (900.0, Sight.ANSWERED, "502", "HTTP 502; it says: Application failed to respond", Verdict.UNKNOWN),
+        (900.0, Sight.ANSWERED, "404", "HTTP 404; it says: Application not found", Verdict.UNKNOWN),
+        (900.0, Sight.REFUSED, "ECONNREFUSED", "refused", Verdict.UNKNOWN),
+        (900.0, Sight.ANSWERED, "502", "HTTP 502; it says: nginx", Verdict.FAIL),
+        (900.0, Sight.ANSWERED, "401", "HTTP 401", Verdict.FAIL),
+        (60.0, Sight.REFUSED, "ECONNREFUSED", "refused", Verdict.FAIL),
+    ],
+)
+def test_the_first_question_in_ten_minutes_may_wake_a_service(
+    over: Any, waits: float, sight: Sight, code: str, text: str, verdict: Verdict
+) -> None:
+    one = service(TcpParams(host="127.0.0.1", port=9))
+    well = Outcome(verdict=Verdict.PASS, latency=0.1, evidence=evidence(Sight.ANSWERED))
+    failed = Outcome(verdict=Verdict.FAIL, latency=0.1, evidence=Evidence(sight=sight, text=text, code=code))
+
+    async def act(watcher: Any) -> list[Outcome]:
+        weigh, loop = Surveyor((one,), watcher.context).beside(as_it_is), asyncio.get_running_loop()
+        found = []
+        for wait, outcome in ((0.0, well), (waits, failed), (10.0, failed)):
+            watcher.wait(wait)
+            found.append(await weigh(one, one.checks[0], outcome, loop.time()))
+        return found
+
+    first, second, third = over(act)
+    assert [first.verdict, second.verdict, third.verdict] == [Verdict.PASS, verdict, Verdict.FAIL]
+    if verdict == Verdict.UNKNOWN:
+        assert told(one, second).cause == Cause.WAKING
 
 
 def test_a_service_that_hangs_is_not_burdened(run: Any, silent: Any) -> None:
