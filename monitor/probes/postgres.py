@@ -20,6 +20,8 @@ QUERY = (
     "extract(epoch FROM now() - pg_postmaster_start_time())::bigint"
 )
 
+COLUMNS = 4
+
 # The share of the time that is kept to find out what it is that does not answer.
 KNOCK_SHARE = 0.1
 
@@ -80,9 +82,9 @@ async def _try(params: PostgresParams, address: str, seconds: float) -> Answer:
         return read_login(refusal, params)
     finally:
         session.close()
-    one, version, standby, uptime = row
-    if one != "1":
-        raise Garbled(f"SELECT 1 was answered with {one}")
+    if len(row) != COLUMNS or row[0] != "1":
+        raise Garbled(f"SELECT 1 was answered with {', '.join(row[:COLUMNS]) or 'nothing'}")
+    _, version, standby, uptime = row
     facts = {"version": version.split(" ")[0], "role": "standby" if standby == "t" else "primary", "uptime": uptime}
     return Answer(verdict=Verdict.PASS, text=f"SELECT 1 answered by PostgreSQL {facts['version']}", facts=facts)
 

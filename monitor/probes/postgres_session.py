@@ -7,8 +7,11 @@ cancelled in mid-query spend up to 5 s more on asking the server to stop.
 
 import asyncio
 import errno
+import fcntl
 import os
 import re
+import struct
+import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -73,6 +76,12 @@ def conninfo(params: PostgresParams, address: str) -> str:
     return make_conninfo("", **chosen)
 
 
+# Bytes that a server may send over one session: what we ask is answered in some kilobytes, and libpq has no bound.
+MOST = 4_194_304
+# A query of ours is never answered with these, and libpq gives such a result again and again until it is copied.
+_COPIES = frozenset({pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH})
+
+
 class Refusal(Exception):  # noqa: N818 -- an answer, not a fault
     """What libpq or the server said instead of what was asked."""
 
@@ -87,6 +96,7 @@ class Session:
 
     def __init__(self, told: str) -> None:
         self._pgconn = pq.PGconn.connect_start(told.encode())
+        self._heard = 0
         self.connected = False
 
     async def open(self) -> None:
@@ -99,6 +109,7 @@ class Session:
             self.connected = self.connected or self._pgconn.status != pq.ConnStatus.STARTED
             # libpq may take another socket between two steps, so it is asked for each time.
             await _ready(self._pgconn.socket, reading=step == pq.PollingStatus.READING)
+            self._meter()
         self._pgconn.nonblocking = 1
 
     @property
@@ -122,18 +133,29 @@ class Session:
         while True:
             while self._pgconn.is_busy():
                 await _ready(self._pgconn.socket, reading=True)
+                self._meter()
                 self._pgconn.consume_input()
             result = self._pgconn.get_result()
             if result is None:
                 break
+            if result.status in _COPIES:
+                raise Refusal("unexpected message from server: it answers a query with COPY")
             if result.status == pq.ExecStatus.TUPLES_OK:
-                row = [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
+                values = (result.get_value(0, column) or b"" for column in range(result.nfields))
+                row = [value.decode("utf-8", "replace") for value in values]
             elif result.status != pq.ExecStatus.COMMAND_OK and refusal is None:
                 state = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
-                refusal = Refusal(result.error_message.decode("utf-8", "replace"), state.decode())
+                refusal = Refusal(result.error_message.decode("utf-8", "replace"), state.decode("ascii", "replace"))
         if refusal:
             raise refusal
         return row
+
+    def _meter(self) -> None:
+        """Counts what is about to be read. Raises Refusal when it is more than any answer of ours takes."""
+        waiting: int = struct.unpack("i", fcntl.ioctl(self._pgconn.socket, termios.FIONREAD, bytes(4)))[0]
+        self._heard += waiting
+        if self._heard > MOST:
+            raise Refusal(f"unexpected message from server: more than {MOST} bytes of it")
 
     def close(self) -> None:
         """Closes the connection; the server is told if it still listens."""
@@ -165,7 +187,7 @@ def read(message: str, sqlstate: str = "") -> Answer:
     During the login libpq hands out nothing but the text (psycopg/psycopg#1188), so the SQLSTATE is told from the
     server's English words; a server that speaks another language is still seen as an answer that is no pass.
     """
-    text = _trim(message)
+    text = _trim(message) or "a refusal without words"
     if sqlstate:
         return _fail(Sight.ANSWERED, text, sqlstate)
     for sight, code, pattern in _WORDS:

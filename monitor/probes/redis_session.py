@@ -17,6 +17,24 @@ from monitor.net import Stage, progress
 from monitor.probes.base import Answer, Garbled, Sight, Verdict
 from monitor.wire import connect
 
+# Bytes that a server may send over one connection. INFO and all that else is asked take some kilobytes; redis-py reads
+# whatever length it is told, and holds up the loop while it takes a long list apart.
+MOST = 131_072
+
+
+class _BoundedReader(asyncio.StreamReader):
+    """A reader that takes MOST bytes, and raises Garbled to whoever reads on after more came."""
+
+    _taken = 0
+
+    def feed_data(self, data: Any) -> None:
+        """What asyncio's transport hands over."""
+        self._taken += len(data)
+        if self._taken > MOST:
+            self.set_exception(Garbled(f"the server sent more than {MOST} bytes"))
+        else:
+            super().feed_data(data)
+
 
 class FreshConnection(Connection):
     """redis-py's connection, dialled as all probes dial: each address of the host has its share of the time.
@@ -51,7 +69,7 @@ class FreshConnection(Connection):
             if self._tls:
                 self._reader, self._writer = await self._handshake(sock)
             else:
-                self._reader, self._writer = await asyncio.open_connection(sock=sock)
+                self._reader, self._writer = await _open(sock)
         except ValueError:
             sock.close()  # asyncio refused the arguments before it took the socket over
             raise
@@ -75,7 +93,7 @@ class FreshConnection(Connection):
             async with asyncio.timeout(None) as patience:
                 doubting = asyncio.create_task(doubt())
                 try:
-                    return await asyncio.open_connection(sock=sock, ssl=self._tls, server_hostname=self.host)
+                    return await _open(sock, ssl=self._tls, server_hostname=self.host)
                 finally:
                     doubting.cancel()
         except TimeoutError:
@@ -95,6 +113,13 @@ class FreshConnection(Connection):
         except OSError:  # TimeoutError among them
             return False
 
+    async def read_response(self, *arguments: Any, **named: Any) -> Any:
+        """As redis-py's. Raises Garbled for lists within lists that are too many for its parser."""
+        try:
+            return await super().read_response(*arguments, **named)
+        except RecursionError:
+            raise Garbled("the answer is a list in a list, too many times") from None
+
     async def ask(self, *questions: tuple[str | int, ...]) -> list[Any]:
         """Sends all of them at once; gives the answer to each, which is a ResponseError where it was refused."""
         await self.send_packed_command(self.pack_commands(questions))
@@ -111,6 +136,15 @@ class FreshConnection(Connection):
         await self.disconnect(nowait=True)
         if self._transport is not None:
             self._transport.abort()
+
+
+async def _open(sock: socket.socket, **tls: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """As asyncio.open_connection, with a reader of bounds."""
+    loop = asyncio.get_running_loop()
+    reader = _BoundedReader(loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await loop.create_connection(lambda: protocol, sock=sock, **tls)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 def text_of(said: Any) -> str:
