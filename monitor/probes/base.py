@@ -228,6 +228,8 @@ def clean(text: str, limit: int = 300) -> str:
     that sounds secret.
     """
     line = _CONTROL.sub(" ", text[: limit * 4])
+    if not line.isprintable():  # half characters, and those that Unicode has not given out
+        line = "".join(sign if sign.isprintable() else " " for sign in line)
     line = _USERINFO.sub("***@", line)
     line = _KEY.sub(r"\1-***", line)
     line = _BEARER.sub(r"\1 ***", line)
