@@ -218,6 +218,9 @@ OWN: Mapping[str, Expected] = {
     "qdrant/collection_grey": up("waiting to be optimised is no fault"),
     "qdrant/collection_red": Expected(not_up=degraded(Cause.SERVER_ERROR, "qdrant"), shows="wal is corrupted"),
     "qdrant/collection_unread": Expected(not_up=down(Cause.SERVER_ERROR, "qdrant"), shows="documents"),
+    "qdrant/collection_silent": Expected(
+        not_up=degraded(Cause.NO_ANSWER, "qdrant"), shows="does not answer, while Qdrant"
+    ),
     "qdrant/disk_full": Expected(not_up=down(Cause.CAPACITY, "qdrant"), shows="No space left on device"),
     "qdrant/recovery_mode": Expected(not_up=down(Cause.CAPACITY, "qdrant"), shows="recovery mode"),
     "qdrant/metrics_recovery": Expected(not_up=down(Cause.CAPACITY, "qdrant"), shows="recovery mode"),

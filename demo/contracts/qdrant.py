@@ -1,5 +1,6 @@
 """Qdrant over HTTP. There is no /health; whether a path is whitelisted decides before whether it exists."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,6 +9,7 @@ from demo.contracts.base import Answer, Fault, Handler, Request, Service, always
 
 OPEN_EXACT = ("/", "/healthz")
 OPEN_PREFIXES = ("/readyz", "/livez", "/dashboard")
+SILENCE = 60.0  # seconds
 NO_KEY = "Must provide an API key or an Authorization bearer token"
 WRONG_KEY = "Invalid API key or JWT"
 RECOVERY = (
@@ -40,6 +42,7 @@ class Qdrant(Service):
             "its disk is full: red collections, health green", {"status": "red", "optimizer_error": NO_SPACE}
         ),
         "collection_unread": Fault("a collection did not load: asking for it is 500", {"loaded": False}),
+        "collection_silent": Fault("a collection does not answer, the list of them does", {"silent": True}),
         "recovery_mode": Fault("it started in recovery mode: no collection is readable", {"recovery_mode": True}),
         "metrics_recovery": Fault(
             "it says recovery mode in its metrics alone", {"recovery_mode": True, "collections": ()}
@@ -58,6 +61,7 @@ class Qdrant(Service):
     cloud: bool = False
     recovery_mode: bool = False
     loaded: bool = True
+    silent: bool = False
     dead_replicas: int = 0
     queue: int = 0
     grpc_serving: bool = True
@@ -76,7 +80,7 @@ class Qdrant(Service):
             "/metrics": always(self._metrics()),
             "/telemetry": always(self._result({"id": "demo", "app": {"name": "qdrant", "version": self.version}})),
             "/collections": always(self._result({"collections": names})),
-        } | {f"/collections/{name}": always(self._collection()) for name in self.collections}
+        } | {f"/collections/{name}": self._one for name in self.collections}
 
     async def missing(self, request: Request) -> Answer:
         if request.path.startswith("/collections/"):
@@ -98,6 +102,11 @@ class Qdrant(Service):
 
     def _result(self, result: object) -> Answer:
         return as_json({"result": result, "status": "ok", "time": 1.2e-05})
+
+    async def _one(self, _: Request) -> Answer:
+        if self.silent:
+            await asyncio.sleep(SILENCE)
+        return self._collection()
 
     def _collection(self) -> Answer:
         if self.recovery_mode or not self.loaded:

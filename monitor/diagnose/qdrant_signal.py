@@ -77,6 +77,16 @@ QDRANT_SIGNAL: tuple[Rule, ...] = (
         "the collection from a snapshot.",
     ),
     Rule(
+        cause=Cause.NO_ANSWER,
+        precise=True,
+        signs=("collections",),
+        codes=("silent",),
+        proof="a collection is not told of in time, while the list of them is",
+        says="A collection of {title} at {address} does not answer, while Qdrant does.",
+        remedy="Look at its CPU, its memory and its disk's pace: an optimisation or a snapshot may hold it. If it "
+        "lasts, restart Qdrant, and see which segment its log ends with.",
+    ),
+    Rule(
         cause=Cause.LAGGING,
         precise=True,
         signs=("queue",),

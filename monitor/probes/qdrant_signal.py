@@ -6,6 +6,7 @@ Its health pages are constant once it has started, so they know nothing of a ful
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from typing import TypeGuard
 from urllib.parse import quote
 
 from config.signals import QdrantSignalParams
@@ -18,9 +19,10 @@ MAX_AGE = 2.0  # seconds: signals that run together share an answer, and a secon
 MOST = 100  # collections asked in one look
 AT_ONCE = 4
 SHARE = 0.8  # of the deadline for all collections together, so that what was seen of some is told
+PATIENCE = 0.4  # of the deadline for one of them
 METRICS = 4_194_304  # bytes
 
-Seen = Mapping[str, Said]
+Seen = Mapping[str, Said | None]
 
 
 async def probe(params: QdrantSignalParams, *, timeout: float, context: ProbeContext) -> Outcome:
@@ -83,18 +85,22 @@ async def _list(params: QdrantSignalParams, timeout: float, context: ProbeContex
 
 
 async def _each(names: list[str], params: QdrantSignalParams, timeout: float, context: ProbeContext) -> Seen:
-    """The answers about the first MOST collections that came in time; those of one look are shared.
+    """The answers about the first MOST collections, as far as there was time; those of one look are shared.
 
-    Raises what asking for the first of them raised when not one answered.
+    None for one that did not answer. Raises what the network raised where it was in the way of all of them.
     """
     asked = names[:MOST]
 
     async def take() -> Seen:
         turn = asyncio.Semaphore(AT_ONCE)
 
-        async def one(name: str) -> Said:
+        async def one(name: str) -> Said | None:
             async with turn:
-                return await _ask(f"/collections/{quote(name, safe='')}", params, timeout, context)
+                try:
+                    async with asyncio.timeout(timeout * PATIENCE):
+                        return await _ask(f"/collections/{quote(name, safe='')}", params, timeout, context)
+                except TimeoutError:
+                    return None
 
         tasks = {name: asyncio.ensure_future(one(name)) for name in asked}
         try:
@@ -103,12 +109,16 @@ async def _each(names: list[str], params: QdrantSignalParams, timeout: float, co
             for task in tasks.values():
                 task.cancel()
             results = await asyncio.gather(*tasks.values(), return_exceptions=True)
-        seen = {name: result for name, result in zip(asked, results, strict=True) if isinstance(result, Said)}
+        seen = {name: result for name, result in zip(asked, results, strict=True) if _is_told(result)}
         if not seen:
             raise next((error for error in results if isinstance(error, OSError | Garbled)), TimeoutError())
         return seen
 
     return await context.shared(("qdrant_each", params.url, params.key, *asked), take, MAX_AGE) if asked else {}
+
+
+def _is_told(result: Said | BaseException | None) -> TypeGuard[Said | None]:
+    return not isinstance(result, BaseException)
 
 
 async def _metrics(params: QdrantSignalParams, timeout: float, context: ProbeContext) -> Reply:

@@ -48,12 +48,13 @@ def key(said: Said, params: QdrantSignalParams) -> Answer:
     return Answer(verdict=Verdict.FAIL, text=text, sign="key", code="unlisted")
 
 
-def collections(seen: Mapping[str, Said], listed: list[str], params: QdrantSignalParams) -> Answer:
+def collections(seen: Mapping[str, Said | None], listed: list[str], params: QdrantSignalParams) -> Answer:
     """What the collections' states prove: a full disk and one that cannot be read are a failure, another red a warning.
 
-    `seen` are the answers, `listed` all there are; one that has been removed in between is none.
+    `seen` are the answers (None: none in time), `listed` all there are; one that was removed in between is none.
     """
-    there = {name: said for name, said in seen.items() if said.status not in (401, 403, 404)}
+    there = {name: said for name, said in seen.items() if said and said.status not in (401, 403, 404)}
+    silent = {name: "no answer in time" for name, said in seen.items() if said is None}
     states = {name: _state(said) for name, said in there.items() if said.status == 200}
     counts = Counter(states.values())
     measures = {f"collections_{state}": float(counts[state]) for state in _WORDS}
@@ -68,6 +69,8 @@ def collections(seen: Mapping[str, Said], listed: list[str], params: QdrantSigna
         verdict, code, bad, what = Verdict.FAIL, "recovery" if recovery else "unread", unread, "not readable"
     elif red:
         verdict, code, bad, what = Verdict.WARN, "red", red, "red"
+    elif silent:
+        verdict, code, bad, what = Verdict.WARN, "silent", silent, "silent"
     if not bad:
         return Answer(verdict=verdict, text=_all_well(counts, len(listed), len(seen)), measures=measures)
     first = min(bad)
@@ -83,9 +86,9 @@ def _all_well(counts: Mapping[str, int], listed: int, asked: int) -> str:
     return f"collections: {states or 'none readable with this key'}{rest}"
 
 
-def queue(seen: Mapping[str, Said], params: QdrantSignalParams) -> Answer:
+def queue(seen: Mapping[str, Said | None], params: QdrantSignalParams) -> Answer:
     """Changes that wait to be applied; versions before 1.17 do not tell."""
-    waiting = {name: number(said.get("result", "update_queue", "length")) for name, said in seen.items()}
+    waiting = {name: number(said.get("result", "update_queue", "length")) for name, said in seen.items() if said}
     known = {name: length for name, length in waiting.items() if length is not None}
     if not known:
         none = (

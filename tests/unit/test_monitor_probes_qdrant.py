@@ -36,7 +36,7 @@ def broken(words: str) -> Said:
     return said({"status": {"error": words}, "time": 0.1}, 500)
 
 
-def of(**seen: Said) -> Answer:
+def of(**seen: Said | None) -> Answer:
     return weigh.collections(seen, sorted(seen), params())
 
 
@@ -66,12 +66,14 @@ def test_yellow_and_grey_are_told_and_are_no_outage() -> None:
         ({"a": broken(SPACE)}, "fail", "space", Cause.CAPACITY),
         ({"a": one("red", "wal is corrupted")}, "warn", "red", Cause.SERVER_ERROR),
         ({"a": one("red")}, "warn", "red", Cause.SERVER_ERROR),
+        ({"a": one(), "b": None}, "warn", "silent", Cause.NO_ANSWER),
+        ({"a": one("red"), "b": None}, "warn", "red", Cause.SERVER_ERROR),
         ({"a": broken("Failed to load local shard"), "b": one()}, "fail", "unread", Cause.SERVER_ERROR),
         ({"a": broken("dirty shard"), "b": broken(RECOVERY)}, "fail", "unread", Cause.SERVER_ERROR),
         ({"a": broken(RECOVERY), "b": broken(RECOVERY)}, "fail", "recovery", Cause.CAPACITY),
     ],
 )
-def test_what_collections_prove(seen: dict[str, Said], verdict: str, code: str, means: Cause) -> None:
+def test_what_collections_prove(seen: dict[str, Said | None], verdict: str, code: str, means: Cause) -> None:
     answer = of(**seen)
     assert (answer.verdict.value, answer.sign, answer.code) == (verdict, "collections", code)
     assert cause(answer, "collections") == means

@@ -81,6 +81,13 @@ def test_a_key_that_is_lacking_or_wrong(contract: ContractFactory, over: Any) ->
     assert {seen(outcome) for outcome in all_signals(over, server, "right").values()} == {("pass", "")}
 
 
+def test_a_collection_that_does_not_answer_is_told_in_time(contract: ContractFactory, over: Any) -> None:
+    server = contract("qdrant", fault="collection_silent")
+    outcome = over(lambda watcher: watcher.ask("qdrant_signal", params(server, "collections"), timeout=1.0))
+    assert seen(outcome) == ("warn", "silent")
+    assert outcome.evidence.text == "documents of 1 collections silent; documents: no answer in time"
+
+
 def test_no_more_collections_are_asked_than_one_look_may(contract: ContractFactory, over: Any) -> None:
     server = contract("qdrant", collections=tuple(f"c{number:03}" for number in range(MOST + 5)))
     outcome = over(lambda watcher: watcher.ask("qdrant_signal", params(server, "collections")))
@@ -91,9 +98,10 @@ def test_no_more_collections_are_asked_than_one_look_may(contract: ContractFacto
 @pytest.mark.parametrize("fault", WIRE_FAULTS)
 def test_whatever_else_breaks_is_told_by_the_plain_check(contract: ContractFactory, over: Any, fault: str) -> None:
     server = contract("qdrant", fault=fault)
+    seconds = 0.5 if fault in ("hang", "slow", "slow_drip") else 5.0  # no answer comes, or one does
 
     async def act(watcher: Any) -> list[Outcome]:
-        asked = [watcher.ask("qdrant_signal", params(server, name), timeout=0.4) for name in SIGNALS]
+        asked = [watcher.ask("qdrant_signal", params(server, name), timeout=seconds) for name in SIGNALS]
         return list(await asyncio.gather(*asked))
 
     for signal, outcome in zip(SIGNALS, over(act), strict=True):
