@@ -56,14 +56,14 @@ class RedisSignalParams(RedisParams):
     fail: float | None = None
 
 
-ClickhouseSignal = Literal["aggregate", "disk", "parts", "mutations", "replicas", "errors", "queries", "size", "logs"]
+ClickhouseSignal = Literal["memory", "disk", "parts", "mutations", "replicas", "errors", "queries", "size", "logs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClickhouseSignalParams(ClickhouseParams):
-    """One thing ClickHouse tells of itself. All signals of a server share one request a minute, but for aggregate.
+    """One thing ClickHouse tells of itself. All signals of a server share one request a minute, but for memory.
 
-    `signal` and the unit of `warn` and `fail`: aggregate, none; disk, percent of the fullest disk that is used; parts,
+    `signal` and the unit of `warn` and `fail`: memory, none; disk, percent of the fullest disk that is used; parts,
     percent of the parts at which inserts into a partition are refused; mutations, seconds since the oldest one that
     fails was ordered; replicas, seconds behind; errors, queries refused for memory within five minutes; queries,
     seconds the longest one has run; size, bytes of all databases; logs, bytes of the server's own logs where they

@@ -1,6 +1,8 @@
 """The ClickHouse engine, from the chdb-core wheel in .venv-clickhouse, behind a small HTTP server of ours."""
 
+import shutil
 import ssl
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,6 +49,8 @@ class Clickhouse(Server):
         self._python = python
         self._seed = seed
         self._hosts = (self.host, "::1") if ipv6 else (self.host,)
+        self._memory = 0
+        self._keep_free = 0
 
     def command(self) -> Command:
         """Our server under the engine's own Python; the password is in its environment and not in the arguments."""
@@ -57,6 +61,7 @@ class Clickhouse(Server):
             argv=[
                 *(str(self._python), "-P", "-m", "demo.clickhouse_server"),
                 *("--folder", str(self.folder), "--port", str(self.port), "--user", self.user, *listen),
+                *("--memory", str(self._memory), "--keep-free", str(self._keep_free)),
             ],
             environ=clean_environ(PYTHONPATH=str(ROOT), CLICKHOUSE_PASSWORD=self.password),
         )
@@ -87,6 +92,47 @@ class Clickhouse(Server):
             "CLICKHOUSE_PASSWORD": self.password,
             "CLICKHOUSE_DB": self.database,
         }
+
+    def starve(self) -> None:
+        """Starts it anew with so little memory that SELECT 1 is answered, and what needs 61 MiB is refused (241)."""
+        self._restart(memory=90_000_000)
+
+    def fill_disk(self) -> None:
+        """Starts it anew on a disk of which nothing is left to it: inserts are refused (243)."""
+        self._restart(keep_free=shutil.disk_usage(self.folder).free + (4 << 30))
+
+    def ease(self) -> None:
+        """Starts it anew without such limits."""
+        self._restart()
+
+    def _restart(self, *, memory: int = 0, keep_free: int = 0) -> None:
+        self.stop()
+        self._memory, self._keep_free = memory, keep_free
+        self.start()
+
+    def stick_mutation(self) -> None:
+        """Makes a table with a mutation that fails whenever it is tried."""
+        self.query("CREATE TABLE default.demo_stuck (a UInt64, b String) ENGINE = MergeTree ORDER BY a")
+        self.query("INSERT INTO default.demo_stuck SELECT number, 'b' FROM numbers(8)")
+        change = "UPDATE b = toString(throwIf(a = 3, 'the demo wants it to fail')) WHERE 1"
+        self.query(f"ALTER TABLE default.demo_stuck {change}", settings={"mutations_sync": "0"})
+        for _ in range(100):
+            if self.query("SELECT count() FROM system.mutations WHERE latest_fail_reason != ''") != "0\n":
+                return
+            time.sleep(0.05)
+        raise DemoError("the mutation that was to fail does not")
+
+    def pile_up_parts(self, parts: int = 12) -> None:
+        """Makes a table with as many parts in a partition as it may have: one more is refused (252)."""
+        settings = f"parts_to_delay_insert = {parts - 2}, parts_to_throw_insert = {parts}"
+        self.query(f"CREATE TABLE default.demo_parts (a UInt64) ENGINE = MergeTree ORDER BY a SETTINGS {settings}")
+        self.query("SYSTEM STOP MERGES default.demo_parts")
+        for number in range(parts):
+            self.query(f"INSERT INTO default.demo_parts SELECT {number}")
+
+    def drop(self, table: str) -> None:
+        """Takes away a table that one of these made."""
+        self.query(f"DROP TABLE default.{table} SYNC")
 
     def query(self, sql: str, *, database: str | None = None, settings: Mapping[str, str] | None = None) -> str:
         """Runs one statement as our user and gives its result back as tab-separated text. Raises DemoError."""

@@ -29,6 +29,10 @@ CONFIG = """\
   <shutdown_wait_backups_and_restores>0</shutdown_wait_backups_and_restores>
   <background_pool_size>2</background_pool_size>
   <background_schedule_pool_size>4</background_schedule_pool_size>
+  <max_server_memory_usage>{memory}</max_server_memory_usage>
+  <storage_configuration>
+    <disks><default><keep_free_space_bytes>{keep_free}</keep_free_space_bytes></default></disks>
+  </storage_configuration>
   <query_log><database>system</database><table>query_log</table></query_log>
   <backup_log><database>system</database><table>backup_log</table></backup_log>
   <merge_tree>
@@ -74,11 +78,15 @@ class _Session:
 
 
 class Engine:
-    """The engine over `folder`. Raises RuntimeError when the folder cannot be opened."""
+    """The engine over `folder`. Raises RuntimeError when the folder cannot be opened.
 
-    def __init__(self, folder: Path, *, name: str) -> None:
+    `memory` is the bytes that all queries share (0: what the machine has), `keep_free` those of the disk left alone.
+    """
+
+    def __init__(self, folder: Path, *, name: str, memory: int = 0, keep_free: int = 0) -> None:
         config = folder / "config.xml"
-        config.write_text(CONFIG.format(name=xml.sax.saxutils.escape(name)))
+        shown = xml.sax.saxutils.escape(name)
+        config.write_text(CONFIG.format(name=shown, memory=memory, keep_free=keep_free))
         self._source = f"{folder / 'data'}?config-file={config}"
         self._lock = threading.Lock()
         self._sessions: dict[str, _Session] = {}

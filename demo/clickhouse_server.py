@@ -283,11 +283,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--listen", action="append", help="an address; may be repeated (default 127.0.0.1)")
     parser.add_argument("--user", default="default", help="its password is read from CLICKHOUSE_PASSWORD")
+    parser.add_argument("--memory", type=int, default=0, help="bytes that all queries share; 0: no such limit")
+    parser.add_argument("--keep-free", type=int, default=0, help="bytes of the disk that stay free, whatever comes")
     arguments = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    engine = Engine(arguments.folder, name="demo-clickhouse")
+    limits = {"memory": arguments.memory, "keep_free": arguments.keep_free}
+    engine = Engine(arguments.folder, name="demo-clickhouse", **limits)
     password = os.environ.get("CLICKHOUSE_PASSWORD", "")
     for host in arguments.listen or ["127.0.0.1"]:
         server = Server((host, arguments.port), engine, arguments.user, password)

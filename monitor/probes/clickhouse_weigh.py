@@ -81,7 +81,7 @@ class Memory:
 
 def disk(seen: Seen, params: ClickhouseSignalParams, _: Memory) -> Answer:
     """The fullest disk, in percent of its size."""
-    disks = [row for row in seen["disk"] if 0 < row.number("total") < MOST_BYTES]
+    disks = [row for row in seen["disk"] if 0 < row.number("total") + row.number("kept") < MOST_BYTES]
     if not disks:
         return not_available("no disk of this server tells its size, as object stores do not")
     full = max(disks, key=_filled)
@@ -91,7 +91,9 @@ def disk(seen: Seen, params: ClickhouseSignalParams, _: Memory) -> Answer:
 
 
 def _filled(row: Row) -> float:
-    return 100 * (1 - min(row.number("free"), row.number("total")) / row.number("total"))
+    """A disk that has less than keep_free_space_bytes may tell a size of 0."""
+    total = row.number("total")
+    return 100 * (1 - min(row.number("free"), total) / total) if total else 100.0
 
 
 def _disk(row: Row) -> str:
