@@ -26,6 +26,7 @@ _FINGERPRINTS = (
     ("Open WebUI", ("open-webui",), r'HTML page titled “Open WebUI|it says: \{"status": ?true\}'),
     ("the SaaS API", ("saas-api",), r'"service": ?"saas-llm-api"'),
     ("one of Open WebUI's own services", _MICROSERVICES, r'it says: \{"status": ?"healthy"\}'),
+    ("Watchkeeper itself", (), r'it says: \{"status": ?"ok", ?"why"'),
     ("MinIO's console", (), r"HTML page titled “MinIO Console"),
     ("an S3 store", ("minio",), r"<Error>\s*<Code>|<ListAllMyBucketsResult"),
 )
