@@ -171,6 +171,8 @@ def changed(changes: Iterable[Change], since: float) -> str:
 def _state(alert: Alert) -> str:
     if alert.service == BACKUPS:
         return {"down": "not in order", "degraded": "not quite in order"}.get(alert.state, clean(alert.state))
+    if alert.service == BLIND and alert.state == "degraded":
+        return "not seeing everything"
     return clean(alert.state) or "in trouble"
 
 

@@ -49,6 +49,7 @@ class Bookkeeping:
         self.now = now
         self.wall = wall
         self.blind = blind
+        self.sightless = blind is not None and not blind.partly
         self.round_over = book.round_over or round_over
         self.said: list[Said] = []
         self.cases = dict(book.cases)
@@ -56,12 +57,12 @@ class Bookkeeping:
         self.downs = book.downs
         self.openings = book.openings
         self.ids = book.ids
-        self.sighted = now if book.blind and blind is None else book.sighted
+        self.sighted = now if book.blind and not self.sightless else book.sighted
         self.ahead = wall - now if book.ahead is None else book.ahead
         self.steps = book.steps
         self.view = View(graph=graph, seen=seen, cases=self.cases, held=self.held)
         rested = self.sighted is None or now - self.sighted >= BLIND_REST
-        self.may_open = self.round_over and blind is None and rested
+        self.may_open = self.round_over and not self.sightless and rested
 
     def _book(self) -> Book:
         """The book as it is now: the very same one when nothing changed."""
@@ -72,7 +73,7 @@ class Bookkeeping:
             "openings": self.openings,
             "ids": self.ids,
             "round_over": self.round_over,
-            "blind": self.blind is not None,
+            "blind": self.sightless,
             "sighted": self.sighted,
             "ahead": self.ahead,
             "steps": self.steps,

@@ -292,7 +292,7 @@ class Desk:
     def _show(self, blind: Blindness | None) -> None:
         """Puts on the board what metrics and pages show."""
         board, wall = self._board, self._wall()
-        board.blind_since = None if blind is None else wall - (self._loop.time() - blind.since)
+        board.blind_since = None if blind is None or blind.partly else wall - (self._loop.time() - blind.since)
         board.silences_active = sum(one.active(wall) for one in self._silences.values())
         counts = dict.fromkeys(Severity, 0)
         for case in self._book.cases.values():

@@ -38,13 +38,13 @@ class Incident:
     """One outage. Times are seconds since the epoch.
 
     `id` is unique for ever ("20261121T031502Z-postgres"). `root` is the service it is about, or BLIND for our own
-    blindness. `state` is what the root is now (down, degraded, blind, up; paused or gone when it was closed because
-    nobody looks at it any more), `worst` the worst it was. `since` is when
-    the outage began, `opened_at` when it was opened, `resolved_at` when it was over, None while it is open. The texts
-    are those of the newest trouble. `affected` are the services it takes down with it, now or at its end. `downs`
-    counts how often the root went down within it; `flapping` holds it open until the root stays up. `acknowledged_by`
-    is who stopped the reminders, or empty. `failed_checks` counts failed runs of the root's checks since it began.
-    `told` pairs each channel that knows of it with the state it was told last.
+    blindness; that one is degraded while it is single services that cannot be looked at. `state` is what the root is
+    now (down, degraded, blind, up; paused or gone when it was closed because nobody looks at it any more), `worst` the
+    worst it was. `since` is when the outage began, `opened_at` when it was opened, `resolved_at` when it was over, None
+    while it is open. The texts are those of the newest trouble. `affected` are the services it takes down with it, now
+    or at its end. `downs` counts how often the root went down within it; `flapping` holds it open until the root stays
+    up. `acknowledged_by` is who stopped the reminders, or empty. `failed_checks` counts failed runs of the checks of its
+    root since it began. `told` pairs each channel that knows of it with the state it was told last.
     """
 
     id: str
@@ -100,13 +100,17 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blindness:
-    """That we cannot look at all. `since` is monotonic seconds; the texts are for people and hold no secret."""
+    """That we cannot look. `since` is monotonic seconds; the texts are for people and hold no secret.
+
+    `partly`: single services cannot be looked at, while what lies beside them is seen.
+    """
 
     since: float
     sentence: str
     evidence: str
     remedy: str = ""
     cause: Cause | None = None
+    partly: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +173,9 @@ class Book:
     `cases` are the open incidents by root. `held` are the candidates by service. `downs` are the times at which each
     service went down of late. `openings` are the times at which incidents were opened within the last minute or so, and
     `gathering` is when messages about a storm began to be gathered. `ids` are the newest incidents' ids. `round_over`
-    says that everything was looked at since the start. `blind` says that we could not look when last asked, `sighted`
-    when that was last over. `ahead` is by how much the wall clock was ahead of the monotonic one, None at first;
-    `steps` are the newest times at which it was stepped, each with by how much, in seconds.
+    says that everything was looked at since the start. `blind` says that we could not look at all when last asked,
+    `sighted` when that was last over. `ahead` is by how much the wall clock was ahead of the monotonic one, None at
+    first; `steps` are the newest times at which it was stepped, each with by how much, in seconds.
     All times are monotonic seconds, and all lie in the past: `logbook` keeps them as wall time, and a wait that
     survives a restart has lasted as long as the wall clock says, and never less than nothing.
     """

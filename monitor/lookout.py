@@ -100,8 +100,9 @@ class Lookout:
         millisecond for a thousand services: ask once a second. A change is logged.
         """
         blind = self._sightings.blindness(unknown, asyncio.get_running_loop().time())
-        if blind and not self._blind:
-            log.warning("blind", says=blind.sentence, evidence=blind.evidence, remedy=blind.remedy)
+        if blind and (not self._blind or self._blind.partly != blind.partly):
+            event = "partly_blind" if blind.partly else "blind"
+            log.warning(event, says=blind.sentence, evidence=blind.evidence, remedy=blind.remedy)
         elif self._blind and not blind:
             log.info("sees_again")
         self._blind = blind

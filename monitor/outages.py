@@ -86,7 +86,7 @@ class _Turn(Bookkeeping):
         """Opens, carries on and closes the incident about our own blindness, as if it were a service of that name."""
         if self.blind is not None:
             one = Seen(
-                state=State.DOWN,
+                state=State.DEGRADED if self._sees_the_rest() else State.DOWN,
                 since=self.wall - (self.now - self.blind.since),
                 troubled_at=self.blind.since,
                 cause=self.blind.cause,
@@ -100,6 +100,14 @@ class _Turn(Bookkeeping):
                 self._open(BLIND, one)
         elif BLIND in self.cases and self.round_over:
             self._well(BLIND, Seen(state=State.UP, since=self.wall))
+
+    def _sees_the_rest(self) -> bool:
+        """Whether it is single services only that we cannot look at, for long enough if it was everything before."""
+        if self.sightless:
+            return False
+        case = self.cases.get(BLIND)
+        was_blind = case is not None and case.incident.state == "blind"
+        return not was_blind or self.sighted is None or self.now - self.sighted >= BLIND_AFTER
 
     def _look_at_case(self, root: str) -> None:
         service, one = self.graph.services.get(root), self.seen.get(root)
@@ -147,7 +155,7 @@ class _Turn(Bookkeeping):
             del self.held[name]
 
     def _open(self, name: str, one: Seen, held: Held | None = None) -> None:
-        state = "blind" if name == BLIND else one.state.value
+        state = _state(name, one)
         age = self._age(one)
         times = self._went_down(name)
         flapping = len(times) >= FLAP_COUNT
@@ -190,7 +198,7 @@ class _Turn(Bookkeeping):
     def _trouble(self, root: str, one: Seen) -> None:
         """Carries an open incident on whose root is in trouble."""
         case = self.cases[root]
-        before, state = case.incident, "blind" if root == BLIND else one.state.value
+        before, state = case.incident, _state(root, one)
         again, worse = before.state == "up", badness(state) > badness(before.state) > 0
         changes: dict[str, Any] = {}
         if state != before.state or (one.check, one.cause) != (before.check, before.cause):
@@ -241,7 +249,7 @@ class _Turn(Bookkeeping):
 
     def _look_at_reach(self, root: str) -> tuple[str, ...]:
         """Brings up to date whom the root takes down with it; gives those who are hit, none while nobody can tell."""
-        if root == BLIND or not self.round_over or self.blind is not None:
+        if root == BLIND or not self.round_over or self.sightless:
             return ()
         case = self.cases[root]
         hit, expected = self.view.reach(root)
@@ -295,6 +303,11 @@ class _Turn(Bookkeeping):
         covered = badness(case.incident.state) > 0 and bool(self.view.excuses(root, case.incident.state))
         if covered != case.covered:
             self.cases[root] = replace(case, covered=covered, freed=None if covered else self.now)
+
+
+def _state(root: str, one: Seen) -> str:
+    """The state of an incident whose root is in trouble."""
+    return "blind" if root == BLIND and one.state == State.DOWN else one.state.value
 
 
 def _union(names: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

@@ -189,7 +189,8 @@ class Sightings:
         A side is not seen when no service of it was seen within its usual round, and at least one look was made since
         and saw nothing. The usual round is the median of its services': the time in which half of them are looked at
         again. `unknown` names the services that the judge holds unknown because they could not be looked at: when a
-        single one cannot be while its side is seen, that is told as well, since nobody watches it.
+        single one cannot be while its side is seen, that is told as well, since nobody watches it. It is a part of our
+        sight once others of its side were seen since; until then nobody can tell.
         """
         spells = {side: spell for side in Side if (spell := self._spell(side, now)) is not None}
         if spells:
@@ -201,7 +202,14 @@ class Sightings:
         if not unseen:
             return None
         where = f"of {listed(sorted({name for name, _ in unseen}), NAMED_MOST)}"
-        return _told(min(glance.unseen_from for _, glance in unseen), where, unseen)
+        told = _told(min(glance.unseen_from for _, glance in unseen), where, unseen)
+        return replace(told, partly=all(self._seen_since(side, unseen) for side in Side))
+
+    def _seen_since(self, side: Side, unseen: Sequence[tuple[str, Glance]]) -> bool:
+        """Whether something of that side was seen after the first of `unseen` there; True where none of them is."""
+        since = [glance.unseen_from for _, glance in unseen if glance.side == side]
+        newest = max((one.seen_at for one in self.glances.values() if one.side == side), default=-math.inf)
+        return not since or newest > min(since)
 
     def _unseen(self) -> list[tuple[str, Glance]]:
         """Every service's checks whose newest look saw nothing, the newest last."""

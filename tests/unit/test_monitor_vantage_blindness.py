@@ -128,6 +128,31 @@ def test_what_the_judge_holds_unknown_alone_is_told_by_name() -> None:
     assert sentence == "Nothing of broken is seen: our own probes break."
 
 
+def test_it_is_a_part_of_our_sight_once_others_of_its_side_were_seen_since() -> None:
+    def partly(now: float) -> bool:
+        found = story.sightings.blindness(["broken", "odd"], now)
+        assert found is not None
+        return found.partly
+
+    story = Story(broken=Side.INSIDE, fine=Side.INSIDE, odd=Side.OUTSIDE, web=Side.OUTSIDE)
+    story.look("fine", 1)
+    story.look("web", 1)
+    story.look("broken", 2, Sight.FAULT)
+    assert not partly(3), "nobody knows yet what else is seen"
+    story.look("web", 10)
+    assert not partly(11), "that is another network"
+    story.look("fine", 20, Sight.REFUSED)
+    assert partly(21)
+    story.look("odd", 30, Sight.FAULT)
+    assert not partly(31)
+    story.look("web", 40)
+    assert partly(41)
+    for at in (50.0, 110.0):
+        for name in story.sides:
+            story.look(name, at, Sight.CUT_OFF)
+    assert not partly(125), "all are cut off"
+
+
 def test_a_cut_begins_where_it_began_though_one_was_never_seen_before() -> None:
     story = Story(broken=Side.INSIDE, fine=Side.INSIDE)
     story.look("broken", 0, Sight.FAULT)

@@ -38,6 +38,16 @@ def test_the_first_line_says_what_is_broken_and_since_when(name: str, line: str)
     assert headline(SITUATIONS[name]) == line
 
 
+def test_blind_to_one_service_does_not_read_as_blind() -> None:
+    one = replace(SITUATIONS["blind"], state="degraded", sentence="Nothing of redis is seen: our own probes break.")
+    assert text(one).startswith(
+        "🟠 Watchkeeper: not seeing everything since 03:12 UTC\nNothing of redis is seen: our own probes break.\n"
+    )
+    assert headline(replace(one, kind=Kind.REMINDER, at=one.since + 7200)).startswith(
+        "Watchkeeper: still not seeing everything after 2 h"
+    )
+
+
 def test_the_order_is_what_since_when_why_whom_what_changed_what_to_do_where_to_look() -> None:
     said = text(OPEN)
     order = [

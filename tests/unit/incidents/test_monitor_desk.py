@@ -19,7 +19,7 @@ from monitor.board import Board
 from monitor.database import Schema, connect, migrate
 from monitor.desk import RESOLVES_APART, Desk
 from monitor.facts import Facts
-from monitor.incidents import Book, Case, Incident
+from monitor.incidents import Blindness, Book, Case, Incident
 from monitor.judge import State, Track
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
 
@@ -149,3 +149,16 @@ def test_what_was_forgotten_is_resolved_though_the_daemon_is_killed_once_more(
     rows = database.execute("SELECT channel, kind, dedup_key FROM outbox ORDER BY dedup_key").fetchall()
     assert rows == [("pagerduty", "resolve", "here/postgres"), ("pagerduty", "resolve", "here/watch")]
     assert not logbook.load_forgotten(database)
+
+
+@pytest.mark.parametrize("partly", [False, True])
+def test_the_board_says_blind_when_all_cannot_be_looked_at_and_not_when_one_cannot(partly: bool) -> None:
+    async def scene() -> Board:
+        now, board = asyncio.get_running_loop().time(), Board(instance="here", version="1", started_at=NOON)
+        blind = Blindness(since=now - 60, sentence="Nothing is seen.", evidence="no answer", partly=partly)
+        desk = make_desk(Pen(), board, State.UNKNOWN, Book(), blind=lambda _: blind)
+        desk.turn()
+        return board
+
+    since = asyncio.run(scene()).blind_since
+    assert since == (None if partly else pytest.approx(NOON + 40, abs=1))

@@ -694,8 +694,8 @@ def test_suppressed_children_do_not_escape_by_a_restart(stage):
     assert stage.story("litellm") == [f"{70 + AFTERMATH:g} opened litellm"]
 
 
-def blindness(stage, since):
-    return Blindness(since=since, sentence="We cannot look.", evidence="none of 3 anchors answered")
+def blindness(stage, since, *, partly=False):
+    return Blindness(since=since, sentence="We cannot look.", evidence="none of 3 anchors answered", partly=partly)
 
 
 def test_blind_for_two_minutes_is_an_incident_of_its_own(stage):
@@ -731,6 +731,43 @@ def test_nothing_opens_or_escalates_while_we_are_blind(stage):
     stage.down("postgres", "redis", "litellm")
     stage.passing(60)
     assert stage.story() == ["0 opened redis"]
+
+
+def test_one_that_cannot_be_looked_at_keeps_no_other_from_being_told(stage):
+    stage.unknown("redis")
+    stage.blind = blindness(stage, 0.0, partly=True)
+    stage.passing(200)
+    assert stage.story() == [f"120 opened {BLIND}"]
+    assert stage.case(BLIND).incident.state == "degraded"
+    stage.down("postgres")
+    stage.turn()
+    assert stage.story("postgres") == ["200 opened postgres"]
+    stage.blind = None
+    stage.up("redis")
+    stage.passing(10)
+    assert stage.told(Happening.RESOLVED, BLIND).text.startswith("Everything can be looked at again after 3 min")
+
+
+def test_blind_to_one_and_then_to_all_is_one_incident_that_gets_worse_at_once_and_better_when_it_lasts(stage):
+    stage.blind = blindness(stage, 0.0, partly=True)
+    stage.passing(200)
+    stage.blind = blindness(stage, 0.0)
+    stage.passing(100)
+    stage.blind = blindness(stage, 0.0, partly=True)
+    stage.passing(119)
+    assert stage.story() == [f"120 opened {BLIND}", f"200 worse {BLIND}"]
+    stage.passing(10)
+    assert stage.story()[2:] == [f"420 better {BLIND}"]
+
+
+def test_a_blindness_in_whose_end_one_is_seen_after_the_other_gets_no_better_before_it_is_over(stage):
+    stage.blind = blindness(stage, 0.0)
+    stage.passing(300)
+    stage.blind = blindness(stage, 0.0, partly=True)
+    stage.passing(60)
+    stage.blind = None
+    stage.passing(10)
+    assert stage.story() == [f"120 opened {BLIND}", f"360 resolved {BLIND}"]
 
 
 def test_what_was_down_when_we_went_blind_is_looked_at_again_before_it_is_told(stage):

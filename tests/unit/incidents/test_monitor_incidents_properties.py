@@ -106,12 +106,16 @@ class World(RuleBasedStateMachine):
         self.stage.round_over = True
         self.stage.turn()
 
-    @rule(blind=st.booleans())
-    def sight_is_lost_or_comes_back(self, blind: bool) -> None:
+    @rule(sight=st.sampled_from(["lost", "partly lost", "back"]))
+    def sight_is_lost_or_comes_back(self, sight: str) -> None:
         stage = self.stage
-        if blind != (stage.blind is not None):
-            stage.blind = Blindness(since=stage.now, sentence="Blind.", evidence="none answered") if blind else None
-            stage.turn()
+        if sight == "back":
+            stage.blind = None
+        else:
+            since = stage.blind.since if stage.blind else stage.now
+            partly = sight == "partly lost"
+            stage.blind = Blindness(since=since, sentence="Blind.", evidence="none answered", partly=partly)
+        stage.turn()
 
     @rule(pattern=st.sampled_from([*NAMES, "*", "ring-*"]), seconds=st.integers(60, 7200))
     def somebody_silences(self, pattern: str, seconds: int) -> None:
@@ -136,7 +140,7 @@ class World(RuleBasedStateMachine):
         """Who is in trouble, has an excuse for it or none, and for how long."""
         stage = self.stage
         rested = stage.book.sighted is None or stage.now - stage.book.sighted >= BLIND_REST
-        quiet = stage.blind is None and rested and stage.book.round_over
+        quiet = (stage.blind is None or stage.blind.partly) and rested and stage.book.round_over
         for name in NAMES:
             one = stage.seen[name]
             excused = any(
@@ -222,7 +226,7 @@ def watched(stage_of: type) -> type:
             if one.what == Happening.OPENED:
                 assert root not in cases
             if one.what in (Happening.OPENED, Happening.WORSE) and root != BLIND:
-                assert was_blind is None, "opened while blind"
+                assert was_blind is None or was_blind.partly, "opened while blind"
                 assert self.book.round_over
                 state = self.seen[root].state
                 assert badness(state) > 0, "opened though it is not in trouble"

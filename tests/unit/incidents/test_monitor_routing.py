@@ -128,6 +128,20 @@ def test_blindness_pages_at_once_it_has_lasted_long_enough(stage):
     assert told.command == "python -m monitor check"
 
 
+def test_that_one_service_cannot_be_looked_at_wakes_nobody_until_none_can(stage):
+    one = Blindness(since=0.0, sentence="Nothing of redis is seen.", evidence="EMFILE", partly=True)
+    stage.blind = one
+    stage.passing(600)
+    assert stage.sent("pagerduty") == []
+    assert stage.sent("slack") == [f"120 open {BLIND} degraded"]
+    told = alert(stage, Kind.OPEN)
+    assert (told.severity, told.sentence) == (Severity.WARNING, "Nothing of redis is seen.")
+    stage.blind = replace(one, partly=False)
+    stage.passing(10)
+    assert stage.sent("pagerduty") == [f"600 open {BLIND} blind"]
+    assert stage.sent("slack")[1:] == [f"600 update {BLIND} blind"]
+
+
 # What is told.
 
 
