@@ -43,8 +43,8 @@ class Incident:
     worst it was. `since` is when the outage began, `opened_at` when it was opened, `resolved_at` when it was over, None
     while it is open. The texts are those of the newest trouble. `affected` are the services it takes down with it, now
     or at its end. `downs` counts how often the root went down within it; `flapping` holds it open until the root stays
-    up. `acknowledged_by` is who stopped the reminders, or empty. `failed_checks` counts failed runs of the checks of its
-    root since it began. `told` pairs each channel that knows of it with the state it was told last.
+    up. `acknowledged_by` is who stopped the reminders, or empty. `failed_checks` counts failed runs of the root's
+    checks since it began. `told` pairs each channel that knows of it with the state it was told last.
     """
 
     id: str
