@@ -291,6 +291,7 @@ OWN: Mapping[str, Expected] = {
     f"{STAND_IN_STORE}/maintenance": up("it is not asked whether it may be taken down"),
     f"{STAND_IN_STORE}/healing": up("drives that heal are no outage"),
     f"{STAND_IN_STORE}/kms_down": up("only /ready says so, which is 200 while nothing can be read"),
+    f"{STAND_IN_STORE}/full": up("only who writes is told so, and without keys nothing is written; minio/full is"),
     f"{STAND_IN_STORE}/busy": up("only /live and /ready say so; a signed question meets it as capacity"),
     # What has no /readyz is no Qdrant, of any version.
     "qdrant/not_found": Expected(not_up=down(Cause.WRONG_SERVICE, "qdrant"), shows="no /readyz"),

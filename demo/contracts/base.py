@@ -21,6 +21,7 @@ class World:
         self.since_fault = 0  # requests read since the last change of fault
         self.counts: Counter[str] = Counter()  # what a service counts itself, such as paid calls
         self.kept: dict[str, float] = {}  # what a service was given to keep, and when on the loop's clock
+        self.objects: dict[str, bytes] = {}  # what an object store was given to keep, by its path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

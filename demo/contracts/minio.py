@@ -1,6 +1,7 @@
-"""MinIO's health paths, for what an object store of wheels cannot show. It stores nothing.
+"""MinIO's health paths, and as much of its objects as a canary needs, for what a store of wheels cannot show.
 
-Live and ready are 200 while the object layer is not up; only a header tells.
+Live and ready are 200 while the object layer is not up; only a header tells. Whoever names its access key may put, get
+and delete objects; signatures are not looked at.
 """
 
 from collections.abc import Mapping
@@ -10,10 +11,12 @@ from urllib.parse import urlsplit
 
 from demo.contracts.base import Answer, Fault, Handler, Request, Service
 
-DENIED = (
-    '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Access Denied.</Message>'
+ERROR = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{says}</Message>'
     "<Resource>{path}</Resource><RequestId>16239D6AB80EBECF</RequestId></Error>"
 )
+FULL = "Storage backend has reached its minimum free drive threshold. Please delete a few objects to proceed."
+BUSY = "A timeout exceeded while waiting to proceed with the request, please reduce your request rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class Minio(Service):
         "healing": Fault("drives are healing: no outage", {"healing": 1}),
         "kms_down": Fault("its key server is gone: ready is 503", {"kms": False}),
         "busy": Fault("the request queue is full: live and ready are 503", {"busy": True}),
+        "full": Fault("its drives are full: it is well by every health page, and takes no object", {"full": True}),
     }
 
     version: str = "2026.2.12"
@@ -49,6 +53,8 @@ class Minio(Service):
     healing: int = 0
     kms: bool = True
     busy: bool = False
+    full: bool = False
+    buckets: tuple[str, ...] = ("backups", "langfuse")
 
     def environ(self, url: str) -> dict[str, str]:
         keys = {"MINIO_ACCESS_KEY": self.access_key, "MINIO_SECRET_KEY": self.secret_key}
@@ -63,8 +69,30 @@ class Minio(Service):
         }
 
     async def missing(self, request: Request) -> Answer:
-        body = DENIED.format(path=request.path).encode()
-        return Answer(status=403, body=body, content_type="application/xml")
+        if f"Credential={self.access_key}/" not in request.headers.get("authorization", ""):
+            return _error(request, 403, "AccessDenied", "Access Denied.")
+        if self.offline or self.cluster_offline:
+            return _error(request, 503, "XMinioServerNotInitialized", "Server not initialized, please try again.")
+        if self.busy:
+            return _error(request, 503, "SlowDownRead", BUSY)
+        bucket, _, key = request.path.strip("/").partition("/")
+        if bucket not in self.buckets:
+            return _error(request, 404, "NoSuchBucket", "The specified bucket does not exist")
+        return self._object(request) if key else Answer(headers={"x-amz-request-id": "16239D6AB80EBECF"})
+
+    def _object(self, request: Request) -> Answer:
+        kept, path = request.world.objects, request.path
+        if request.method == "PUT" and self.full:
+            return _error(request, 507, "XMinioStorageFull", FULL)
+        if request.method == "PUT":
+            kept[path] = request.body
+            return Answer(headers={"etag": f'"{len(request.body):032x}"'})
+        if request.method == "DELETE":
+            kept.pop(path, None)
+            return Answer(status=204)
+        if path not in kept:
+            return _error(request, 404, "NoSuchKey", "The specified key does not exist.")
+        return Answer(body=kept[path], content_type="application/octet-stream")
 
     async def _alive(self, request: Request) -> Answer:
         headers = {"x-minio-server-status": self.offline} if self.offline else {}
@@ -94,3 +122,8 @@ class Minio(Service):
         if state.status != 200:
             return state
         return replace(state, status=200 if self.readable else 503, headers={"x-minio-read-quorum": "2"})
+
+
+def _error(request: Request, status: int, code: str, says: str) -> Answer:
+    body = ERROR.format(code=code, says=says, path=request.path).encode()
+    return Answer(status=status, body=body, content_type="application/xml")

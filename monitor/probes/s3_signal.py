@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from config.signals import S3SignalParams
 from monitor.probes.ask import beside, told_elsewhere
-from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
+from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.fetch import fetch, request
 from monitor.probes.s3 import SKEWED, Store, look, weigh
 
@@ -20,10 +20,11 @@ REST = 86_400.0  # seconds without a canary where the last one could not be take
 # process, written over each time: what a killed one leaves behind is a single object of a hundred bytes.
 KEY = f".watchkeeper-canary-{secrets.token_hex(8)}"
 
-# What the plain check tells, whatever is asked.
-_LOGIN = frozenset(
+# What the plain check tells, whatever is asked: who we are, and that it is still starting.
+_PLAIN = frozenset(
     {"InvalidAccessKeyId", "InvalidAccessKey", "UnknownAccessKeyId", "SignatureDoesNotMatch", *SKEWED}
     | {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+    | {"XMinioServerNotInitialized", "ServerNotInitialized", "XMinioIAMNotInitialized"}
 )
 _MISSING = frozenset({"NoSuchBucket", "404"})
 _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "401", "403"})
@@ -68,8 +69,8 @@ def weigh_buckets(found: Mapping[str, Answer]) -> Answer:
     if not sick:
         words = f"all {len(found)} buckets are there" if len(found) > 1 else f"bucket {next(iter(found), '?')} is there"
         return Answer(verdict=Verdict.PASS, text=words)
-    if any(answer.code in _LOGIN or answer.sign == "offline" for answer in sick.values()):
-        return told_elsewhere("the store lets nobody in with our key")
+    if any(answer.code in _PLAIN or answer.sign == "offline" for answer in sick.values()):
+        return told_elsewhere("the store lets nobody in with our key, or is still starting")
     rank = sorted(sick, key=lambda name: (sick[name].code in _DENIED, sick[name].code not in _MISSING))
     well = f"; {len(found) - len(sick)} of {len(found)} are there" if len(found) > len(sick) else ""
     text = "; ".join(sick[name].text for name in rank) + well
@@ -123,14 +124,16 @@ async def _locks(store: Store) -> bool:
 
 
 async def _put(store: Store, body: bytes) -> str:
-    """Writes the canary; gives its version's id, "" in a bucket without versions. Raises _Trouble."""
+    """Writes the canary; gives its version's id, "" in a bucket without versions. Raises _Trouble, and Garbled."""
     reply = await store.send("PUT", key=KEY, body=body)
     if reply.status >= 300 and weigh(store, reply, reply).code in SKEWED and store.takes_its_time():
         reply = await store.send("PUT", key=KEY, body=body)
     if reply.status < 300:
+        if reply.body or "etag" not in reply.headers:
+            raise Garbled(f"an object was taken with {reply.kind or 'nothing'}, which is not S3's")
         return str(reply.headers.get("x-amz-version-id", ""))
     refused = weigh(store, reply, reply)
-    if refused.code in _LOGIN | _MISSING or refused.sign == "offline":
+    if refused.code in _PLAIN | _MISSING or refused.sign == "offline":
         raise _Trouble(told_elsewhere(f"the store does not get as far ({refused.code})"))
     if refused.code in _DENIED:
         raise _Trouble(_warn(store, "put_denied", f"may not write: {refused.text}"))
