@@ -107,7 +107,12 @@ def _read_link(error: BaseException, seen: Progress, timeout: float) -> Answer |
     if isinstance(error, TimeoutError) or (isinstance(error, OSError) and error.errno == errno.ETIMEDOUT):
         return _read_timeout(seen, timeout)
     if isinstance(error, (OSError, EOFError)):
-        return _read_system(error, seen.address)
+        answer = _read_system(error, seen.address)
+        if answer is None and isinstance(error, OSError) and seen.stage == Stage.LOOK_UP:
+            # What the system says when it could not even ask, which getaddrinfo gives as it is.
+            text = f"the resolver could not be asked: {error.strerror or error}"
+            return Answer(verdict=Verdict.UNKNOWN, sight=Sight.NO_RESOLVER, text=text, code="EAI_SYSTEM")
+        return answer
     return None
 
 

@@ -18,7 +18,7 @@ from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, V
 from monitor.wire import Wire, dial
 
 # Bytes from one server before the probe gives up; an answer is some two hundred.
-MAX_BYTES = 1_048_576
+MAX_BYTES = 131_072
 
 # https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
 _STATUS = (
@@ -77,7 +77,7 @@ async def _call(wire: Wire, params: GrpcParams, timeout: float) -> Reply:
     reply = Reply()
     heard = 0
     while heard < MAX_BYTES:
-        data = await wire.read(16_384)
+        data = await wire.read(4_096)
         if not data:
             raise ConnectionResetError("the server ended the connection in mid-answer")
         if not heard:

@@ -76,7 +76,8 @@ def conninfo(params: PostgresParams, address: str) -> str:
     return make_conninfo("", **chosen)
 
 
-# Bytes that a server may send over one session: what we ask is answered in some kilobytes, and libpq has no bound.
+# Bytes that may wait to be read over one session, summed up over its reads: what we ask is answered in some kilobytes,
+# and libpq has no bound of its own. What is read in parts counts more than once.
 MOST = 4_194_304
 # A query of ours is never answered with these, and libpq gives such a result again and again until it is copied.
 _COPIES = frozenset({pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH})
