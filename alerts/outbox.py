@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
+from alerts import rests
 from alerts.alert import Alert, Kind, to_json
 from alerts.channels.base import Channel
 from alerts.order import Fate, Row, Step, in_turn, joined, plan, together
@@ -35,7 +36,7 @@ STEPS = (
     ALTER TABLE outbox DROP COLUMN hold;
     """,
 )
-LIVE = ("outbox", "outbox_rests")
+LIVE = ("outbox", "outbox_rests")  # the second is for alerts.rests
 
 SAID_MOST = 300  # characters kept of what a provider answered
 DAY = 86_400.0
@@ -162,7 +163,7 @@ def settle(conn: sqlite3.Connection, message: Message, *, now: float, said: str,
     """The provider took it. `ref` finds the message again; kept for those about one incident only."""
     kept = ref if len(message.rows) == 1 else ""
     _end(conn, [replace(row, ref=kept) for row in message.rows], Fate.SENT, now, reason="", said=said)
-    conn.execute("INSERT OR REPLACE INTO outbox_rests VALUES (?, 0, 0, NULL)", (message.channel,))
+    rests.end(conn, message.channel)
 
 
 def put_off(conn: sqlite3.Connection, message: Message, *, wait: float, reason: str, said: str, all_wait: bool) -> None:
@@ -185,28 +186,6 @@ def give_up(conn: sqlite3.Connection, channel: str, *, now: float, bound: float)
     rows = [row for row in _rows(conn, WAITING + " ORDER BY sequence", channel) if row.waited >= bound]
     _write(conn, [replace(row, fate=Fate.GIVEN_UP, ended_at=now) for row in rows])
     return tuple(rows)
-
-
-def ask_to_rest(conn: sqlite3.Connection, channel: str, *, now: float, seconds: float) -> None:
-    """Keep that the provider asked for a rest, so that a restart does not cut it short."""
-    _, _, refused_at = _rest(conn, channel)
-    conn.execute("INSERT OR REPLACE INTO outbox_rests VALUES (?, ?, ?, ?)", (channel, now, seconds, refused_at))
-
-
-def rests(conn: sqlite3.Connection, channel: str, *, now: float) -> tuple[float, bool]:
-    """Seconds for which the provider asked us to keep quiet still, and whether it refused us last."""
-    asked_at, asked_for, refused_at = _rest(conn, channel)
-    left = asked_at + asked_for - now
-    return (left if 0 < left <= asked_for else 0.0), refused_at is not None
-
-
-def refuse(conn: sqlite3.Connection, channel: str, *, now: float) -> bool:
-    """Keep that the channel's address or key is refused. True when that is news, and once a day while it lasts."""
-    asked_at, asked_for, refused_at = _rest(conn, channel)
-    if refused_at is not None and 0 <= now - refused_at < DAY:
-        return False
-    conn.execute("INSERT OR REPLACE INTO outbox_rests VALUES (?, ?, ?, ?)", (channel, asked_at, asked_for, now))
-    return True
 
 
 def backlog(conn: sqlite3.Connection, *, now: float) -> dict[str, Backlog]:
@@ -279,13 +258,6 @@ def _alert(step: Step) -> Alert | None:
 def _rows(conn: sqlite3.Connection, where: str, *values: str) -> list[Row]:
     """The rows that the clause `where`, one of ours, picks out; without those that a newer version wrote."""
     return [row for found in conn.execute(f"{_READ} {where}", values) if (row := _row(found))]
-
-
-def _rest(conn: sqlite3.Connection, channel: str) -> tuple[float, float, float | None]:
-    found = conn.execute(
-        "SELECT asked_at, asked_for, refused_at FROM outbox_rests WHERE channel = ?", (channel,)
-    ).fetchone()
-    return found or (0.0, 0.0, None)
 
 
 def _row(values: Sequence[object]) -> Row | None:

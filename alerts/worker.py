@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 import structlog
 
-from alerts import outbox
+from alerts import outbox, rests
 from alerts.alert import Alert, Kind
 from alerts.channels.base import Channel, DeliveryError, Reason, Receipt
 from alerts.order import Row, read
@@ -62,7 +62,7 @@ class Worker:
     async def run(self) -> None:
         """Rest, take what is next, send it, keep what came of it; until cancelled."""
         loop, name, now = asyncio.get_running_loop(), self._channel.name, self._office.wall()
-        asked, self.status.refused = await self._office.keep(lambda conn: outbox.rests(conn, name, now=now))
+        asked, self.status.refused = await self._office.keep(lambda conn: rests.left(conn, name, now=now))
         self._patience.rests_until = loop.time() + asked
         while True:
             await asyncio.sleep(max(0.0, self._patience.rests_until - loop.time()))
@@ -148,8 +148,8 @@ class Worker:
         def keep(conn: sqlite3.Connection) -> tuple[bool, tuple[Row, ...]]:
             outbox.put_off(conn, message, wait=wait, reason=reason, said=said, all_wait=verdict.everybody)
             if verdict.asked:
-                outbox.ask_to_rest(conn, name, now=now, seconds=verdict.asked)
-            news = verdict.refused and outbox.refuse(conn, name, now=now)
+                rests.begin(conn, name, now=now, seconds=verdict.asked)
+            news = verdict.refused and rests.refuse(conn, name, now=now)
             if news:
                 self._tell(conn, Matter.REFUSED, error, now, _alerts(message))
             over = outbox.give_up(conn, name, now=now, bound=bound + verdict.wait)

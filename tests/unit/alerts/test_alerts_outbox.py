@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alerts import outbox
+from alerts import outbox, rests
 from alerts.alert import Alert, Kind, Severity, to_json
 from alerts.order import GROUP_MOST, Fate
 from alerts.outbox import Claim, Message
@@ -483,16 +483,16 @@ def test_what_was_told_is_kept_while_it_is_open_and_for_a_week_after(chat: Box) 
 
 
 def test_a_rest_that_was_asked_for_outlives_a_restart_and_a_success_ends_it(chat: Box) -> None:
-    outbox.ask_to_rest(chat.conn, "chat", now=NOON, seconds=600)
-    assert outbox.rests(chat.conn, "chat", now=NOON + 100) == (500, False)
-    assert outbox.rests(chat.conn, "chat", now=NOON - 7200) == (0, False), "the clock went back: do not wait for hours"
-    assert outbox.rests(chat.conn, "chat", now=NOON + 601) == (0, False)
+    rests.begin(chat.conn, "chat", now=NOON, seconds=600)
+    assert rests.left(chat.conn, "chat", now=NOON + 100) == (500, False)
+    assert rests.left(chat.conn, "chat", now=NOON - 7200) == (0, False), "the clock went back: do not wait for hours"
+    assert rests.left(chat.conn, "chat", now=NOON + 601) == (0, False)
     chat.put("open")
     chat.send()
-    assert outbox.rests(chat.conn, "chat", now=NOON + 100) == (0, False)
+    assert rests.left(chat.conn, "chat", now=NOON + 100) == (0, False)
 
 
 def test_a_refusal_is_news_once_a_day(chat: Box) -> None:
-    news = [outbox.refuse(chat.conn, "chat", now=NOON + hours * 3600) for hours in (0, 1, 23, 24.5, 26)]
+    news = [rests.refuse(chat.conn, "chat", now=NOON + hours * 3600) for hours in (0, 1, 23, 24.5, 26)]
     assert news == [True, False, False, True, False]
-    assert outbox.rests(chat.conn, "chat", now=NOON) == (0, True)
+    assert rests.left(chat.conn, "chat", now=NOON) == (0, True)
