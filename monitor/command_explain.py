@@ -13,11 +13,12 @@ from alerts.texts import duration
 from monitor.asking import asks
 from monitor.board import CheckStatus, ServiceStatus
 from monitor.command_incidents import seconds
-from monitor.explain import Explanation, Remembered, explanation_document
+from monitor.explain import Explanation, Remembered, explanation_document, ways
 from monitor.judge import State
 from monitor.probes.base import Verdict
 from monitor.terminal import LOOKS, left_out, on_terminal, print_parts, writing
 from monitor.times import clock, timestamp
+from monitor.ways import REACHED_OVER
 
 VERDICTS = {
     Verdict.PASS: ("✓", "green"),
@@ -35,7 +36,8 @@ def explain_command(found: Explanation, *, as_json: bool) -> None:
         with writing():
             typer.echo(json.dumps(explanation_document(found), indent=2))
         return
-    print_parts(*_head(found), "", _checks(found.status), "", *_around(found), *_history(found))
+    around = (*_network(found.status), *_around(found), *_history(found))
+    print_parts(*_head(found), "", _checks(found.status), "", *around)
 
 
 def _head(found: Explanation) -> Iterator[Text]:
@@ -83,6 +85,16 @@ def _row(one: CheckStatus) -> tuple[Text | str, ...]:
     cause = f"{one.diagnosis.cause.value}: " if one.diagnosis else ""
     saw = Text(f"{cause}{outcome.evidence.text}", "" if outcome.available else "dim")
     return Text(sign, style), check.name, took, f"{check.interval:g} s", check.severity, saw, asks(check)
+
+
+def _network(status: ServiceStatus) -> Iterator[Text]:
+    """The ways to it: what was seen of them where a check failed on the way, else by which it is reached."""
+    told = dict.fromkeys(ways(one.outcome) for one in status.checks.values())
+    for lines in told:
+        if lines:
+            yield Text.assemble(("network: ", "dim"), "; ".join(lines))
+    if reached := status.facts.get(REACHED_OVER, ""):
+        yield Text.assemble(("network: ", "dim"), f"reached over {reached}")
 
 
 def _around(found: Explanation) -> Iterator[Text]:

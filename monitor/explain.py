@@ -14,6 +14,7 @@ from monitor.depth import Depth, LeftOut, lacking, reach
 from monitor.diagnose.table import decide
 from monitor.judge import State
 from monitor.once import look_once
+from monitor.probes.base import Outcome
 from monitor.reasoning import Reasoning, reason
 from monitor.web.api import left_out_document, services_document
 
@@ -156,6 +157,12 @@ def explanation_document(found: Explanation) -> dict[str, Any]:
     }
 
 
+def ways(outcome: Outcome | None) -> tuple[str, ...]:
+    """What is known of the ways to where a failed run looked, a line each; nothing where it got an answer."""
+    truth = outcome.evidence.network if outcome else None
+    return truth.lines() if truth else ()
+
+
 def _neighbour(service: dict[str, Any]) -> dict[str, Any]:
     return {key: service[key] for key in ("name", "title", "state", "cause", "sentence")}
 
@@ -172,6 +179,7 @@ def _more(status: ServiceStatus, one: CheckStatus) -> dict[str, Any]:
         "timeout_seconds": check.timeout,
         "latency_threshold_seconds": check.latency_threshold,
         "failure_threshold": check.failure_threshold,
+        "network": list(ways(outcome)),
         "code": outcome.evidence.code or None if outcome else None,
         "sign": outcome.evidence.sign or None if outcome else None,
         "proof": (sign.says if sign else rule.proof) if rule else None,
