@@ -10,10 +10,10 @@ from monitor.blame import View
 from monitor.dependencies import Graph
 from monitor.incidents import Blindness, Book, Case, Entry, Happening, Held, Incident, Said, Seen
 from monitor.judge import State
+from monitor.own_sight import rested
 
 FLAP_WINDOW = 1_800.0
 SETTLE = 600.0  # seconds without a break for which a flapping service is up before it is believed
-BLIND_REST = 30.0  # after blindness: long enough for a second look at whatever was in doubt when it began
 CLOCK_STEP = 5.0  # seconds by which the wall clock must move against the other to have been stepped
 TIMELINE_MOST = 100
 IDS_KEPT = 200
@@ -61,8 +61,7 @@ class Bookkeeping:
         self.ahead = wall - now if book.ahead is None else book.ahead
         self.steps = book.steps
         self.view = View(graph=graph, seen=seen, cases=self.cases, held=self.held)
-        rested = self.sighted is None or now - self.sighted >= BLIND_REST
-        self.may_open = self.round_over and not self.sightless and rested
+        self.may_open = self.round_over and not self.sightless and rested(self.sighted, now)
 
     def _book(self) -> Book:
         """The book as it is now: the very same one when nothing changed."""

@@ -1,6 +1,6 @@
 """The lookout: says of every outcome whether we could look, and of the whole whether we are blind.
 
-It holds what `vantage` remembers of every look, and asks the anchors where an outcome leaves no other way to tell.
+It holds what is remembered of every look, and asks the anchors where an outcome leaves no other way to tell.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ from config.services import Check, Service
 from monitor.anchors import DEADLINE, RESOLV_CONF, REST, Anchors, nameservers, stand_ins, target
 from monitor.incidents import Blindness
 from monitor.probes.base import Outcome, Sight
-from monitor.vantage import Side, Sightings, Witness, side_of, sign_at, wants_witness, weigh
+from monitor.sightings import Sightings
+from monitor.vantage import Side, Witness, side_of, sign_at, wants_witness, weigh
 
 NAMES_ASKED = 3  # other names that are looked up to tell a broken name from a broken resolver
 

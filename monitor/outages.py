@@ -14,6 +14,7 @@ from monitor.bookkeeping import SETTLE, Bookkeeping, with_entry
 from monitor.dependencies import Graph
 from monitor.incidents import BLIND, Blindness, Book, Case, Happening, Held, Incident, Said, Seen
 from monitor.judge import State
+from monitor.own_sight import as_seen, lasts, state_of
 
 # From a parent's failure to its confirmation: an interval of 60 s, two confirm probes 10 s apart, 5 s for the last.
 # Beyond that the parent is not the reason, or nobody can know.
@@ -21,7 +22,6 @@ HOLD_MOST = 90.0
 AFTERMATH = 120.0  # seconds for which dependents may still fail after the root is back: they reconnect with back-off
 SPREAD_AFTER = 20.0  # seconds within which newly hit services are gathered into one update
 FLAP_COUNT = 3
-BLIND_AFTER = 120.0
 STORM_WINDOW = 60.0
 COUNT_EVERY = 60.0  # failed runs are added to the incident this often: each time would be a write each time
 
@@ -84,30 +84,15 @@ class _Turn(Bookkeeping):
 
     def _look_at_ourselves(self) -> None:
         """Opens, carries on and closes the incident about our own blindness, as if it were a service of that name."""
-        if self.blind is not None:
-            one = Seen(
-                state=State.DEGRADED if self._sees_the_rest() else State.DOWN,
-                since=self.wall - (self.now - self.blind.since),
-                troubled_at=self.blind.since,
-                cause=self.blind.cause,
-                sentence=self.blind.sentence,
-                evidence=self.blind.evidence,
-                remedy=self.blind.remedy,
-            )
-            if BLIND in self.cases:
-                self._trouble(BLIND, one)
-            elif self.now - self.blind.since >= BLIND_AFTER:
-                self._open(BLIND, one)
-        elif BLIND in self.cases and self.round_over:
-            self._well(BLIND, Seen(state=State.UP, since=self.wall))
-
-    def _sees_the_rest(self) -> bool:
-        """Whether it is single services only that we cannot look at, for long enough if it was everything before."""
-        if self.sightless:
-            return False
         case = self.cases.get(BLIND)
-        was_blind = case is not None and case.incident.state == "blind"
-        return not was_blind or self.sighted is None or self.now - self.sighted >= BLIND_AFTER
+        if self.blind is not None:
+            one = as_seen(self.blind, case, self.sighted, self.now, wall=self.wall)
+            if case is not None:
+                self._trouble(BLIND, one)
+            elif lasts(self.blind, self.now):
+                self._open(BLIND, one)
+        elif case is not None and self.round_over:
+            self._well(BLIND, Seen(state=State.UP, since=self.wall))
 
     def _look_at_case(self, root: str) -> None:
         service, one = self.graph.services.get(root), self.seen.get(root)
@@ -155,7 +140,7 @@ class _Turn(Bookkeeping):
             del self.held[name]
 
     def _open(self, name: str, one: Seen, held: Held | None = None) -> None:
-        state = _state(name, one)
+        state = state_of(name, one)
         age = self._age(one)
         times = self._went_down(name)
         flapping = len(times) >= FLAP_COUNT
@@ -198,7 +183,7 @@ class _Turn(Bookkeeping):
     def _trouble(self, root: str, one: Seen) -> None:
         """Carries an open incident on whose root is in trouble."""
         case = self.cases[root]
-        before, state = case.incident, _state(root, one)
+        before, state = case.incident, state_of(root, one)
         again, worse = before.state == "up", badness(state) > badness(before.state) > 0
         changes: dict[str, Any] = {}
         if state != before.state or (one.check, one.cause) != (before.check, before.cause):
@@ -303,11 +288,6 @@ class _Turn(Bookkeeping):
         covered = badness(case.incident.state) > 0 and bool(self.view.excuses(root, case.incident.state))
         if covered != case.covered:
             self.cases[root] = replace(case, covered=covered, freed=None if covered else self.now)
-
-
-def _state(root: str, one: Seen) -> str:
-    """The state of an incident whose root is in trouble."""
-    return "blind" if root == BLIND and one.state == State.DOWN else one.state.value
 
 
 def _union(names: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

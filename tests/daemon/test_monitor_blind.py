@@ -30,9 +30,9 @@ STORE, CACHE, WEB = "10.9.0.5", "10.9.0.6", "93.184.215.14"
 GATES = "10.9.0.2", "93.184.215.99"
 # The daemon in a hurry: two minutes of blindness are four seconds, and the rest after it is one.
 DAEMON = (
-    "from monitor import bookkeeping, outages\n"
-    "assert (outages.BLIND_AFTER, bookkeeping.BLIND_REST) == (120.0, 30.0)\n"  # set where they are read, or they wait
-    "outages.BLIND_AFTER, bookkeeping.BLIND_REST = 4.0, 1.0\n"
+    "from monitor import own_sight\n"
+    "assert (own_sight.BLIND_AFTER, own_sight.BLIND_REST) == (120.0, 30.0)\n"  # set where they are read, or they wait
+    "own_sight.BLIND_AFTER, own_sight.BLIND_REST = 4.0, 1.0\n"
     "from monitor.__main__ import main; main()"
 )
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from config.causes import Cause
-from monitor.bookkeeping import BLIND_REST, FLAP_WINDOW, SETTLE, TIMELINE_MOST
+from monitor.bookkeeping import FLAP_WINDOW, SETTLE, TIMELINE_MOST
 from monitor.dependencies import Graph
 from monitor.incidents import BLIND, Blindness, Book, Happening, Seen
 from monitor.judge import State
 from monitor.outages import AFTERMATH, HOLD_MOST, SPREAD_AFTER, acknowledge, step
+from monitor.own_sight import BLIND_REST
 
 
 def test_a_root_never_waits(stage):

@@ -11,11 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from alerts.alert import Kind
 from monitor import logbook
 from monitor.blame import badness
-from monitor.bookkeeping import BLIND_REST, SETTLE
+from monitor.bookkeeping import SETTLE
 from monitor.database import connect, migrate
 from monitor.incidents import BLIND, Blindness, Happening, Seen
 from monitor.judge import State
 from monitor.outages import AFTERMATH, HOLD_MOST
+from monitor.own_sight import rested
 
 NAMES = ("postgres", "redis", "litellm", "langfuse", "open-webui", "saas-api", "ring-a", "ring-b", "lone")
 WORLD = {
@@ -139,8 +140,8 @@ class World(RuleBasedStateMachine):
     def note_reasons(self) -> None:
         """Who is in trouble, has an excuse for it or none, and for how long."""
         stage = self.stage
-        rested = stage.book.sighted is None or stage.now - stage.book.sighted >= BLIND_REST
-        quiet = (stage.blind is None or stage.blind.partly) and rested and stage.book.round_over
+        sees = stage.blind is None or stage.blind.partly
+        quiet = sees and rested(stage.book.sighted, stage.now) and stage.book.round_over
         for name in NAMES:
             one = stage.seen[name]
             excused = any(

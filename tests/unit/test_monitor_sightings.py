@@ -4,7 +4,8 @@ import pytest
 
 from config.causes import Cause
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
-from monitor.vantage import Side, Sightings, sign_at
+from monitor.sightings import Sightings
+from monitor.vantage import Side, sign_at
 
 ROUND = 70.0  # seconds: an interval of 60 and a timeout of 10
 UNSEEN = [Sight.CUT_OFF, Sight.NO_RESOLVER, Sight.NO_ROUTE, Sight.LATE, Sight.FAULT]
