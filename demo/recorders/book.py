@@ -10,6 +10,7 @@ from typing import Any
 from demo.process import DemoError
 
 FOLDER = Path(__file__).parents[2] / "tests/data/recorded"
+"""Where they are kept."""
 
 # Times, ids and the like, wherever they stand in a text; the first that fits decides.
 _VARYING: Sequence[tuple[str, str]] = (
@@ -28,13 +29,13 @@ _VARYING: Sequence[tuple[str, str]] = (
 
 
 class Book:
-    """The recordings of one server: a folder of its own, with a file for each situation.
+    """The recordings of one server: a folder of its own in `into`, with a file for each situation.
 
     `secrets` are texts that must not get into one. `subject` is who is recorded, in words.
     """
 
-    def __init__(self, name: str, version: str, subject: str, secrets: Sequence[str]) -> None:
-        self.folder = FOLDER / f"{name}-{version}"
+    def __init__(self, into: Path, name: str, version: str, subject: str, secrets: Sequence[str]) -> None:
+        self.folder = into / f"{name}-{version}"
         self._head = {"server": subject, "version": version}
         self._secrets = tuple(secrets)
         self.written: list[Path] = []
@@ -70,8 +71,8 @@ def rounded(number: float, digits: int = 2) -> int:
     return whole if places <= 0 else round(whole / 10**places) * 10**places
 
 
-def clear(name: str, keep: Collection[str]) -> None:
+def clear(into: Path, name: str, keep: Collection[str]) -> None:
     """Takes away the folders of a server's versions that are not recorded any more; `keep` are names of folders."""
-    for folder in FOLDER.glob(f"{name}-*"):
+    for folder in into.glob(f"{name}-*"):
         if folder.name not in keep:
             shutil.rmtree(folder)

