@@ -36,7 +36,9 @@ SETUP = (
 def record_seaweedfs(keeper: Keeper, into: Path) -> Iterator[Book]:
     """Records a store with its bucket, without it, and with keys it does not take."""
     with Seaweedfs(keeper=keeper) as server:
-        checks = {check.name: check for check in find(server.environ(), "minio").checks if check.kind in PLAIN}
+        variables = {**server.environ(), "MINIO_BUCKETS": ",".join(server.buckets)}
+        # The canary's name and content are never the same twice.
+        checks = {check.name: check for check in find(variables, "minio").checks if check.name != "canary"}
         bucket = checks["bucket"]
         assert isinstance(bucket.params, S3Params)
         found = ask(checks.values())
@@ -55,6 +57,9 @@ def record_seaweedfs(keeper: Keeper, into: Path) -> Iterator[Book]:
         )
         keep("no_key", "without keys", replace(bucket.params, access_key=None, secret_key=None))
         keep("no_bucket", "a bucket that is not there", replace(bucket.params, bucket="recorded-nowhere"))
+        more = find({**variables, "MINIO_BUCKETS": "backups,recorded-nowhere"}, "minio").checks
+        gone = ask(check for check in more if check.name == "buckets")
+        book.write("bucket_missing", "one of MINIO_BUCKETS is not there", checks=gone)
         keep("all_buckets", "the list of buckets", replace(bucket.params, bucket=None))
         yield book
 

@@ -35,6 +35,7 @@ VARIABLES = {
     "MINIO_ENDPOINT": "minio:9000",
     "MINIO_ACCESS_KEY": "canary-key",
     "MINIO_SECRET_KEY": "canary-secret",
+    "MINIO_BUCKETS": "backups,langfuse",
     "CLICKHOUSE_URL": "http://clickhouse:8123",
     "CLICKHOUSE_USER": "clickhouse",
     "CLICKHOUSE_PASSWORD": "canary-password",
@@ -64,7 +65,8 @@ HTTP: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "litellm-1.106.2": LITELLM,
     "litellm-1.80.8": LITELLM,
     "seaweedfs": {
-        "healthy": {"cluster": "pass", "bucket": "pass"},
+        "healthy": {"cluster": "pass", "bucket": "pass", "buckets": "pass", "reads": "-"},
+        "bucket_missing": {"buckets": "not_found"},
         "wrong_secret": {"bucket": "auth"},
         "wrong_key": {"bucket": "auth"},
         "no_key": {"bucket": "pass"},
@@ -170,10 +172,11 @@ class Replay(ProbeContext):
         return httpx.MockTransport(self._answer)
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
-        kept = self.left.pop(0)
         sent = (await request.aread()).decode()
         asked = (f"{request.method} {request.url.raw_path.decode()}", sent)
-        assert asked == (kept["asked"], kept.get("sent", "")), "the check asks something else now: make record"
+        kept = next((one for one in self.left if (one["asked"], one.get("sent", "")) == asked), None)
+        assert kept, f"nothing is recorded of {asked}: make record"
+        self.left.remove(kept)
         stream = httpx.ByteStream(kept["body"].encode())
         return httpx.Response(kept["status"], headers=kept["headers"], stream=stream)
 
@@ -194,6 +197,7 @@ def as_recorded(check: str, name: str, situation: str, exchanges: list[dict[str,
         "no_key": {"access_key": None, "secret_key": None} if name == "minio" else {},
         "no_bucket": {"bucket": "recorded-nowhere"},
         "all_buckets": {"bucket": None},
+        "bucket_missing": {"buckets": ("backups", "recorded-nowhere")},
     }.get(situation, {})
     if check == "completion":
         changed = {"model": json.loads(exchanges[0]["sent"])["model"]}
