@@ -3,8 +3,8 @@
 python -m benchmarks.replay [--days 30] [--runs 4] [--seed 1] [--every-run]
 
 Services like the presets' break, slow down and flap; what depends on them follows, and comes back late. Meanwhile the
-daemon is restarted (from the real tables), goes blind, and has its wall clock stepped by hours; people silence
-services. Every channel's messages are then held against what happened: see `Verdicts`.
+daemon is restarted (from the real tables), goes blind, to everything or to one service, and has its wall clock stepped
+by hours; people silence services. Every channel's messages are then held against what happened: see `Verdicts`.
 
 A check that has answered the same often enough cannot change the judge's mind by answering it once more: such runs are
 counted and not played, until something changes. `--every-run` plays them all; the messages are the same, to the second.
@@ -45,7 +45,7 @@ DAY, HOUR, MINUTE = 86_400.0, 3_600.0, 60.0
 CONFIRM = 10.0
 NEIGHBOUR_REST = 1.0
 SETTLED = 12  # the same answer so often in a row changes nothing any more: the judge looks at ten
-BLIND_SEEN = 25.0  # seconds until enough checks agree that we are blind
+BLIND_SEEN = 25.0  # seconds until enough checks agree that we are blind, and until a service counts as unseen
 STACK = {
     "postgres": (),
     "redis": (),
@@ -144,6 +144,7 @@ class World:
         self.graph = Graph.of(self.services.values())
         self.truth = {name: Truth() for name in STACK}
         self.blind_since: float | None = None
+        self.unseen_since: dict[str, float] = {}
         self.silences: list[Silence] = []
         self.tracks = {name: Track(since=START, watched_since=START) for name in STACK}
         self.slots = {
@@ -161,6 +162,7 @@ class World:
         self.troubles: dict[str, list[tuple[float, float]]] = {}
         self.disturbed: list[tuple[float, float]] = []
         self.silenced: list[tuple[float, float, Silence]] = []
+        self.unseen: dict[str, list[tuple[float, float]]] = {}
         self.runs = Counter[str]()
         self.tick_at = 0.0
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -199,6 +201,9 @@ class World:
             if chance.random() < 0.2:
                 begin = day + chance.random() * span
                 self._lose_sight(begin, begin + chance.choice((30.0, 90.0, 300.0, 1500.0)))
+            if chance.random() < 0.3:
+                begin = day + chance.random() * span
+                self._lose_one(chance.choice(names), begin, begin + chance.choice((90.0, 600.0, 5 * HOUR, 30 * HOUR)))
             if chance.random() < 0.3:
                 self.at(day + chance.random() * span, self._die)
             if chance.random() < 0.3:
@@ -273,6 +278,23 @@ class World:
 
         self.at(begin, lose)
         self.at(min(end, self.end), find)
+
+    def _lose_one(self, name: str, begin: float, end: float) -> None:
+        """Our probe of one service breaks."""
+        end = min(end, self.end)
+        self.unseen.setdefault(name, []).append((begin, end))
+
+        def lose() -> None:
+            self._wake(name)
+            self.unseen_since.setdefault(name, self.now)
+            self._hurry()
+
+        def find() -> None:
+            self._wake(name)
+            self.unseen_since.pop(name, None)
+
+        self.at(begin, lose)
+        self.at(end, find)
 
     def _step_clock(self, by: float) -> None:
         self.ahead += by
@@ -366,7 +388,8 @@ class World:
             return
         slot.started, slot.confirm_at = self.now, -1.0
         service, check, name = slot.service, slot.check, slot.service.name
-        truth = "blind" if self.blind_since is not None else self.truth[name].state
+        unseen = self.blind_since is not None or name in self.unseen_since
+        truth = "blind" if unseen else self.truth[name].state
         if check.severity == "degraded" and truth == "slow":
             truth = "well"
         slot.same = slot.same + 1 if truth == slot.last else 1
@@ -423,7 +446,8 @@ class World:
         young = any(
             self.mono - max(case.opened, case.freed or 0.0, case.spread_at or 0.0) < 240 for case in book.cases.values()
         )
-        if young or book.held or book.gathering is not None or self.blind_since is not None or not book.round_over:
+        blind = self.blind_since is not None or any(self.now - at < 240 for at in self.unseen_since.values())
+        if young or book.held or book.gathering is not None or blind or not book.round_over:
             return 5.0
         return 30.0 if book.cases else HOUR
 
@@ -431,9 +455,6 @@ class World:
         for slot in self._all_slots():
             if slot.asleep:
                 self._catch_up(slot)
-        blind = None
-        if self.blind_since is not None and self.now - self.blind_since >= BLIND_SEEN:
-            blind = Blindness(since=self.blind_since + self.epoch, sentence="We are blind.", evidence="no answer")
         ways = Ways(instance="here", channels=PLACES, settings=AlertSettings(), silences=self.silences)
         book, said = step(
             self.book,
@@ -442,11 +463,18 @@ class World:
             self.mono,
             wall=self.wall,
             round_over=self.known.round_over,
-            blind=blind,
+            blind=self._blindness(),
         )
         self.book, puts = route(book, said, self.graph, self.known.seen, ways, self.mono, wall=self.wall)
         self.said += [(self.now, one) for one in said]
         self.messages += [self._message(put) for put in puts]
+
+    def _blindness(self) -> Blindness | None:
+        partly = self.blind_since is None
+        since = min(self.unseen_since.values(), default=None) if partly else self.blind_since
+        if since is None or self.now - since < BLIND_SEEN:
+            return None
+        return Blindness(since=since + self.epoch, sentence="We are blind.", evidence="no answer", partly=partly)
 
     def _message(self, put: Put) -> Message:
         silenced = any(one.active(self.wall) and one.matches(put.alert.service) for one in self.silences)
@@ -486,6 +514,7 @@ class Verdicts:
         self.nothing_is_invented()
         self.reminders_are_on_time()
         self.nothing_is_missed()
+        self.nobody_is_woken_for_what_cannot_be_looked_at_alone()
 
     def every_open_has_its_resolve(self) -> None:
         stories: dict[tuple[str, str], list[Message]] = {}
@@ -530,9 +559,8 @@ class Verdicts:
                 due = min(base * 2**count, REMIND_MOST)
                 assert after - before >= due - 1, f"{incident}: reminded {after - before} s after, {due} s were due"
                 kept_back = any(before < at < after for at in worse)
-                kept_back = (
-                    kept_back or self._silenced(incident, before, after) or self._covered(incident, before, after)
-                )
+                for kept in (self._silenced, self._covered, self._unseen):
+                    kept_back = kept_back or kept(incident, before, after)
                 if not kept_back and not self._disturbed(before, after):
                     assert after - before <= due + 31, f"{incident}: {after - before} s instead of {due} s"
 
@@ -541,11 +569,16 @@ class Verdicts:
         worst = max(self.delays(), default=0.0)
         assert worst <= MINUTE + 2 * CONFIRM + 1, f"one was told after {worst} s"
 
+    def nobody_is_woken_for_what_cannot_be_looked_at_alone(self) -> None:
+        for message in self.world.messages:
+            if (message.channel, message.alert.service, message.alert.kind) == ("pagerduty", BLIND, Kind.OPEN):
+                assert message.alert.state == "blind", f"{message.alert.incident} woke somebody"
+
     def delays(self) -> list[float]:
         """Seconds from a root's real break to its being opened, or escalated; infinite for one that never was.
 
-        Those count that lasted two minutes and at which nothing disturbed us: no restart and no blindness, no incident
-        that was open already, no parent in trouble of late.
+        Those count that lasted two minutes and at which nothing disturbed us: no restart and no blindness to all or to
+        it or a parent, no incident that was open already, no parent in trouble of late.
         """
         open_at: dict[str, float] = {}
         spans: dict[str, list[tuple[float, float]]] = {}
@@ -563,7 +596,8 @@ class Verdicts:
             until = next(end for begin, end in self.world.troubles[name] if begin <= at < end)
             known = any(begin <= at <= end for begin, end in spans.get(name, ()))
             parents = self._covered(f"-{name}", at - 5 * MINUTE, at + 2 * MINUTE)
-            if until - at >= 2 * MINUTE and not (known or parents or self._disturbed(at, at + 2 * MINUTE)):
+            unseen = self._unseen(f"-{name}", at - 5 * MINUTE, at + 2 * MINUTE)
+            if until - at >= 2 * MINUTE and not (known or parents or unseen or self._disturbed(at, at + 2 * MINUTE)):
                 found.append(next((when - at for when in told.get(name, ()) if when >= at), float("inf")))
         return found
 
@@ -578,6 +612,14 @@ class Verdicts:
             for one in self.world.troubles.get(name, ())
         ]
         return any(one < end and begin - 10 * MINUTE < other for one, other in troubles)
+
+    def _unseen(self, incident: str, begin: float, end: float) -> bool:
+        """Whether the root or a parent could not be looked at meanwhile."""
+        root = _root(incident)
+        spells = [
+            one for name in (root, *self.world.graph.parents.get(root, ())) for one in self.world.unseen.get(name, ())
+        ]
+        return any(one < end and begin - 5 * MINUTE < other + 5 * MINUTE for one, other in spells)
 
     def _silenced(self, incident: str, begin: float, end: float) -> bool:
         root = _root(incident)
