@@ -55,6 +55,8 @@ def run(plays: Sequence[Play], *, write: bool) -> int:
             console.print(
                 f"{len(plays)} faults, on {len(bench.stack.parts)} servers; seen after, told after, what is told"
             )
+            for note in bench.stack.notes:
+                console.print(f"Note: {note}.")
             results = Runner(bench, lambda result: console.print(line(result))).run(plays)
         finally:
             bench.stop()

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from config.services import Service, discover
 from demo.contract import Contract
 from demo.contracts.table import faults
-from demo.daemon import Daemon
+from demo.daemon import RUN, Daemon
 from demo.faults.front import Front
+from demo.faults.names import Names
 from demo.litellm import LiteLlm
 from demo.outages import Outage, find
 from demo.postgres import Postgres
@@ -38,6 +39,7 @@ class Bench:
         self.stack = Stack(keeper, real_litellm=False)
         self.litellm = LiteLlm(keeper=keeper) if LiteLlm.installed() else None
         self.variables: dict[str, str] = {}
+        self.names: Names | None = None
         self._behind = Postgres(seed=False, keeper=keeper)
         self._front: Front | None = None
 
@@ -50,6 +52,11 @@ class Bench:
             self.stack.parts[name] = self.stack.contracts[name] = contract.start()
         self._front = Front(self._behind.start().port).start()
         self.variables = {**self.stack.variables, **self._beside()}
+        try:
+            self.names = Names(self.keeper.folder).start()
+            self.variables |= self.names.variables()
+        except DemoError as problem:
+            self.stack.notes.append(str(problem))
         if self.litellm:
             self.stack.parts["litellm-real"] = self.litellm.start()
             self.variables |= {f"{name}__REAL": value for name, value in self.litellm.environ().items()}
@@ -74,6 +81,8 @@ class Bench:
         self.stack.stop()
         if self._front:
             self._front.stop()
+        if self.names:
+            self.names.stop()
 
     def outage(self, name: str) -> Outage:
         """The outage of a play; raises DemoError where there is none of that name."""
@@ -84,7 +93,8 @@ class Bench:
             says = faults(part.kind)[fault]
             return Outage(name=name, says=says, begin=lambda _: part.break_with(fault), end=lambda _: part.mend())
         own = {"postgres-tls/expired": self._expired, "litellm-real/stop": self._stopped}
-        return own[name]() if name in own else find(name)
+        named = self.names.outages() if self.names else {}
+        return named.get(name) or (own[name]() if name in own else find(name))
 
     def _expired(self) -> Outage:
         front = self._front
@@ -117,7 +127,8 @@ class Bench:
         """WATCH_FILE for these variables, written anew."""
         services = discover(variables).services
         path = self.keeper.folder / "faults.toml"
-        path.write_text(watch_text(services, no_database=["litellm-real"] if self.litellm else []), encoding="utf-8")
+        text = watch_text(services, no_database=["litellm-real"] if self.litellm else [])
+        path.write_text(text + (self.names.checks(services) if self.names else ""), encoding="utf-8")
         return path
 
     @contextlib.contextmanager
@@ -127,7 +138,7 @@ class Bench:
         given = {name: value for name, value in variables.items() if name != "WATCH_FILE"}
         given |= {name: f"{seconds:g}" for name, seconds in pace.items()}
         given |= {"BACKUP_SCHEDULE": "off", "WATCH_FILE": str(self.watch_file(variables))}
-        daemon = Daemon(given, keeper=self.keeper)
+        daemon = Daemon(given, keeper=self.keeper, command=self.names.command() if self.names else RUN)
         try:
             daemon.start()
             yield daemon

@@ -1,4 +1,4 @@
-"""TLS in front of a PostgreSQL that was built without: asked for it as PostgreSQL is, with a certificate of our own."""
+"""A door before a server: TLS before a PostgreSQL that was built without, or the usual port on another address."""
 
 import contextlib
 import select
@@ -16,16 +16,17 @@ SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
 class Front(socketserver.ThreadingTCPServer):
-    """Listens on 127.0.0.1, takes TLS where it is asked for, and hands everything on to the port `behind`."""
+    """Listens on `place`, takes TLS where it is asked for as PostgreSQL is, and hands everything on to `behind`."""
 
     daemon_threads = True
+    allow_reuse_address = True
 
-    def __init__(self, behind: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
+    def __init__(self, behind: int, place: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+        super().__init__(place, _Connection)
         self.port: int = self.server_address[1]
         self.behind = behind
         self._authority = trustme.CA(organization_name="Watchkeeper's fault matrix")
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="front", daemon=True)
+        self._thread = self._serving()
         self.tls = self._context(days=400)
 
     def start(self) -> "Front":
@@ -33,10 +34,24 @@ class Front(socketserver.ThreadingTCPServer):
         self._thread.start()
         return self
 
+    def _serving(self) -> threading.Thread:
+        return threading.Thread(target=self.serve_forever, args=(0.1,), name="front", daemon=True)
+
     def stop(self) -> None:
         """Lets go of the port."""
         self.shutdown()
         self.server_close()
+
+    def pause(self) -> None:
+        """Refuses connections until `resume`; what is open ends with its client."""
+        self.shutdown()
+        self.socket.close()
+
+    def resume(self) -> None:
+        """Takes connections again, at the same port."""
+        self.socket = socket.create_server(self.server_address[:2])
+        self._thread = self._serving()
+        self._thread.start()
 
     def show(self, *, days: int) -> None:
         """From now on the certificate is one that ends in so many days."""

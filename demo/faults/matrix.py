@@ -16,6 +16,9 @@ SERVERS = {
     "clickhouse": "real ClickHouse engine",
     "minio": "real SeaweedFS",
     "litellm-real": "real LiteLLM",
+    "names": "the daemon's own names",
+    "chat-client": "the daemon's own names",
+    "chat-lost": "the daemon's own names",
 }
 """What a play breaks, where that is no contract server."""
 

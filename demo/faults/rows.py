@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from config.causes import Cause
-from demo.expectations import Expected, degraded, down
+from demo.expectations import Expected, Told, degraded, down
 from demo.faults.matrix import SLOW, TRACE, Play, Row
 from demo.mistakes import Mistake, Variables
 
@@ -29,6 +29,12 @@ def _wrong(variable: str, says: str, value: Callable[[Variables], str], wanted: 
     return _play(own.name, own=own, on=on)
 
 
+def _named(name: str, not_up: Mapping[str, Told], shows: str) -> Play:
+    uses = frozenset({"names"}) if name.partition("/")[0] in ("names", "chat-lost", "chat-client") else frozenset()
+    return _play(name, wanted=Expected(not_up=not_up, shows=shows), uses=uses)
+
+
+NAMED = ("chat-both", "chat-old", "chat-client", "chat-lost", "qdrant-moved")
 LOST, NEVER = "has lost its database", "started without reaching its database"
 
 ROWS: tuple[Row, ...] = (
@@ -170,6 +176,54 @@ ROWS: tuple[Row, ...] = (
         apart="53300, where a stopped server refuses the connection; a session that was kept says who holds the slots",
     ),
     Row(
+        number=22,
+        failure="A service listens on one kind of address, and is called over the other",
+        plays=(
+            _named("chat-both/four_only", down(Cause.IPV4_ONLY, "chat-both"), "listens on IPv4 alone"),
+            _named("chat-old/four_only", down(Cause.REFUSED, "chat-old"), "over IPv6, the only kind"),
+        ),
+        apart="both kinds are tried: refused over the one and open over the other is no dead service. Where the name "
+        "has IPv6 alone, as in older environments, that is said with the refusal",
+    ),
+    Row(
+        number=23,
+        failure="A client looks for IPv4 alone, and the name has IPv6 alone",
+        plays=(_named("chat-client/six_only", down(Cause.IPV6_ONLY, "chat-client"), "IPv6 addresses only"),),
+        apart="the service answers over IPv6, so neither it nor the names are at fault",
+    ),
+    Row(
+        number=24,
+        failure="A name is wrong, or no name is there",
+        plays=(
+            _named("chat-lost/name", down(Cause.DNS, "chat-lost"), "resolves"),
+            _named("names/all", down(Cause.NO_NAMES, *NAMED), "name"),
+        ),
+        apart="other names of the same network are looked up: one that is missing alone is a typo",
+    ),
+    Row(
+        number=25,
+        failure="Another service, or nothing, is at the port",
+        plays=(
+            _play("LITELLM_URL names a port where nobody listens"),
+            _named("qdrant-moved/port", down(Cause.WRONG_PORT, "qdrant-moved"), "6333"),
+            _play("QDRANT_URL holds the address of ClickHouse"),
+            _play("QDRANT_GRPC_URL holds the address of Qdrant's HTTP port"),
+            _play("OPEN_WEBUI_URL holds the address of the React client"),
+            _play("REDIS_URL holds the address of PostgreSQL"),
+        ),
+        apart="each service is known by what only it says; where nobody listens, its usual port is tried",
+    ),
+    Row(
+        number=26,
+        failure="TLS is asked of a server that speaks plain text",
+        plays=(
+            _play("API_GATEWAY_URL says https"),
+            _play("REDIS_URL says rediss"),
+            _play("CLICKHOUSE_URL says https"),
+        ),
+        apart="the same port answers in plain text",
+    ),
+    Row(
         number=28,
         failure="A service crashed so often that the platform restarts it no more",
         plays=(
@@ -185,6 +239,19 @@ ROWS: tuple[Row, ...] = (
         failure="A service that slept wakes up",
         plays=(_play("saas-api/waking", wanted=Expected(why="a second look finds it well")),),
         apart="the edge's first 502 is followed by a right answer: nothing is told",
+    ),
+    Row(
+        number=30,
+        failure="Qdrant's disk is full",
+        plays=(_play("qdrant/disk_full"), _play("qdrant/collection_red")),
+        apart="its health pages are green; a collection is red and says why. A full disk is down, one failed "
+        "collection degraded",
+    ),
+    Row(
+        number=31,
+        failure="A collection of Qdrant waits to be optimised",
+        plays=(_play("qdrant/collection_grey"),),
+        apart="grey and yellow are no outage: nothing is told",
     ),
     Row(
         number=32,
