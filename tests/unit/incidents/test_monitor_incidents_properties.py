@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hypothesis import settings
@@ -13,7 +14,7 @@ from monitor import logbook
 from monitor.blame import badness
 from monitor.bookkeeping import SETTLE
 from monitor.database import connect, migrate
-from monitor.incidents import BLIND, Blindness, Happening, Seen
+from monitor.incidents import BLIND, Blindness, Case, Happening, Said, Seen
 from monitor.judge import State
 from monitor.outages import AFTERMATH, HOLD_MOST
 from monitor.own_sight import rested
@@ -222,7 +223,7 @@ def watched(stage_of: type) -> type:
                 silent = any(one.matches(put.alert.service) and one.active(self.wall) for one in self.ways.silences)
                 assert put.alert.kind == Kind.RESOLVE or not silent, "told within a silence"
 
-        def judge(self, one, was_blind, cases) -> None:
+        def judge(self, one: Said, was_blind: Blindness | None, cases: Mapping[str, Case]) -> None:
             root = one.incident.root
             if one.what == Happening.OPENED:
                 assert root not in cases

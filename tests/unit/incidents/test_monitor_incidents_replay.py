@@ -15,7 +15,7 @@ def replay() -> SimpleNamespace:
 
 @pytest.mark.parametrize("seed", [11, 12, 13])
 def test_what_must_hold_holds_for_weeks(replay: SimpleNamespace, seed: int) -> None:
-    world = replay.World(seed, 10)
+    world = replay.World(seed, 7)
     world.play()
     verdicts = replay.Verdicts(world)
     verdicts.all()

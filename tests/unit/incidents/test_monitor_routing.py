@@ -1,10 +1,12 @@
 """Who is told what and when; the noise that is spared; and the defects of other tools that live in this part."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from alerts.alert import Affected, Kind, Severity
+from alerts.alert import Affected, Alert, Kind, Severity
 from config.alert_settings import AlertSettings
 from monitor.facts import Fact
 from monitor.incidents import BLIND, Blindness, Happening
@@ -17,7 +19,7 @@ COOLDOWN = AlertSettings().cooldown
 PAGE_AFTER = AlertSettings().page_after
 
 
-def alert(stage, kind, channel="slack"):
+def alert(stage: Any, kind: Kind, channel: str = "slack") -> Alert:
     """The one alert of this kind that `channel` was told."""
     (found,) = [put.alert for _, put in stage.puts if put.channel == channel and put.alert.kind == kind]
     return found
@@ -26,7 +28,7 @@ def alert(stage, kind, channel="slack"):
 # Who is told when.
 
 
-def test_chat_at_once_the_pager_after_a_minute_and_both_that_it_is_over(stage):
+def test_chat_at_once_the_pager_after_a_minute_and_both_that_it_is_over(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(300)
     stage.up("postgres")
@@ -35,7 +37,7 @@ def test_chat_at_once_the_pager_after_a_minute_and_both_that_it_is_over(stage):
     assert stage.sent("pagerduty") == [f"{PAGE_AFTER:g} open postgres down", "300 resolve postgres up"]
 
 
-def test_a_redeploy_pages_nobody(stage):
+def test_a_redeploy_pages_nobody(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(PAGE_AFTER - 1)
     stage.up("postgres")
@@ -44,7 +46,7 @@ def test_a_redeploy_pages_nobody(stage):
     assert stage.sent("slack") == ["0 open postgres down", "59 resolve postgres up"]
 
 
-def test_a_stepped_wall_clock_pages_neither_early_nor_late(stage):
+def test_a_stepped_wall_clock_pages_neither_early_nor_late(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(10)
     stage.wall -= 3600
@@ -54,7 +56,7 @@ def test_a_stepped_wall_clock_pages_neither_early_nor_late(stage):
     assert stage.sent("pagerduty") == [f"{PAGE_AFTER:g} open postgres down"]
 
 
-def test_what_is_merely_degraded_pages_nobody_until_it_is_down(stage):
+def test_what_is_merely_degraded_pages_nobody_until_it_is_down(stage: Any) -> None:
     stage.degraded("postgres")
     stage.passing(600)
     assert stage.sent("pagerduty") == []
@@ -74,7 +76,7 @@ def test_what_is_merely_degraded_pages_nobody_until_it_is_down(stage):
     ]
 
 
-def test_a_channel_that_was_taken_out_during_an_outage_finds_its_end_when_it_is_back(stage):
+def test_a_channel_that_was_taken_out_during_an_outage_finds_its_end_when_it_is_back(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(60)
     stage.ways = replace(stage.ways, channels=stage.ways.channels[:1])
@@ -83,7 +85,7 @@ def test_a_channel_that_was_taken_out_during_an_outage_finds_its_end_when_it_is_
     assert stage.sent("pagerduty") == ["60 open postgres down", "60 resolve postgres up"]
 
 
-def test_a_worse_state_says_what_it_was(stage):
+def test_a_worse_state_says_what_it_was(stage: Any) -> None:
     stage.degraded("postgres")
     stage.passing(10)
     stage.down("postgres")
@@ -92,7 +94,7 @@ def test_a_worse_state_says_what_it_was(stage):
     assert (update.note, update.state, update.severity) == ("It was degraded.", "down", Severity.CRITICAL)
 
 
-def test_a_child_whose_parent_turns_out_to_be_the_reason_pages_nobody(stage):
+def test_a_child_whose_parent_turns_out_to_be_the_reason_pages_nobody(stage: Any) -> None:
     """Chat was told of the child for itself; by the time the pager is due the parent's incident tells it all."""
     stage.passing(30)
     stage.misses("litellm")
@@ -109,7 +111,7 @@ def test_a_child_whose_parent_turns_out_to_be_the_reason_pages_nobody(stage):
     assert [line.split(" ", 1)[1] for line in stage.sent("pagerduty")] == ["open postgres down", "resolve postgres up"]
 
 
-def test_the_pager_hears_of_a_child_that_does_not_recover_with_its_parent(stage):
+def test_the_pager_hears_of_a_child_that_does_not_recover_with_its_parent(stage: Any) -> None:
     stage.down("litellm")
     stage.passing(90)
     stage.down("postgres")
@@ -119,7 +121,7 @@ def test_the_pager_hears_of_a_child_that_does_not_recover_with_its_parent(stage)
     assert stage.sent("pagerduty")[-1] == f"{210 + AFTERMATH:g} open litellm down"
 
 
-def test_blindness_pages_at_once_it_has_lasted_long_enough(stage):
+def test_blindness_pages_at_once_it_has_lasted_long_enough(stage: Any) -> None:
     stage.blind = Blindness(since=0.0, sentence="We cannot look.", evidence="no anchor answered")
     stage.passing(121)
     assert stage.sent("pagerduty") == [f"120 open {BLIND} blind"]
@@ -128,7 +130,7 @@ def test_blindness_pages_at_once_it_has_lasted_long_enough(stage):
     assert told.command == "python -m monitor check"
 
 
-def test_that_one_service_cannot_be_looked_at_wakes_nobody_until_none_can(stage):
+def test_that_one_service_cannot_be_looked_at_wakes_nobody_until_none_can(stage: Any) -> None:
     one = Blindness(since=0.0, sentence="Nothing of redis is seen.", evidence="EMFILE", partly=True)
     stage.blind = one
     stage.passing(600)
@@ -145,7 +147,7 @@ def test_that_one_service_cannot_be_looked_at_wakes_nobody_until_none_can(stage)
 # What is told.
 
 
-def test_the_alert_says_all_there_is_to_say(stage):
+def test_the_alert_says_all_there_is_to_say(stage: Any) -> None:
     settings = AlertSettings(public_url="https://status.example")
     stage.ways = replace(stage.ways, settings=settings)
     stage.become(replace(stage.services["litellm"], title="LiteLLM", runbook="https://wiki/litellm"))
@@ -181,7 +183,7 @@ def test_the_alert_says_all_there_is_to_say(stage):
     assert (told.note, told.failed_checks, told.changes_of_state) == ("", 3, 0)
 
 
-def test_the_resolve_says_how_long_it_lasted_and_what_it_took_down(stage):
+def test_the_resolve_says_how_long_it_lasted_and_what_it_took_down(stage: Any) -> None:
     stage.down("postgres", "litellm")
     stage.passing(240)
     stage.seen["postgres"] = replace(stage.seen["postgres"], failed_runs=27)
@@ -192,7 +194,7 @@ def test_the_resolve_says_how_long_it_lasted_and_what_it_took_down(stage):
     assert [one.service for one in told.takes_down] == ["litellm"]
 
 
-def test_the_resolve_of_a_paused_service_does_not_claim_that_it_is_up(stage):
+def test_the_resolve_of_a_paused_service_does_not_claim_that_it_is_up(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(60)
     stage.become(stage.service("postgres", paused=True))
@@ -218,14 +220,16 @@ def test_the_resolve_of_a_paused_service_does_not_claim_that_it_is_up(stage):
         ("critical", "none", "down", "down", None),
     ],
 )
-def test_how_loudly_is_the_services_and_the_checks_to_say(stage, service, check, severity, state, severity_told):
+def test_how_loudly_is_the_services_and_the_checks_to_say(
+    stage: Any, service: str | None, check: str | None, severity: str, state: str, severity_told: Severity | None
+) -> None:
     one = stage.services["postgres"]
     checks = (replace(one.checks[0], alert=check, severity=severity),)
     stage.become(replace(one, alert=service, checks=checks))
     assert severity_of(stage.graph, "postgres", "ready", state) == severity_told
 
 
-def test_only_what_is_critical_pages(stage):
+def test_only_what_is_critical_pages(stage: Any) -> None:
     stage.become(replace(stage.services["postgres"], alert="error"))
     stage.down("postgres")
     stage.passing(600)
@@ -233,7 +237,7 @@ def test_only_what_is_critical_pages(stage):
     assert stage.sent("pagerduty") == []
 
 
-def test_what_is_to_be_told_nobody_is_told_nobody_and_still_an_incident(stage):
+def test_what_is_to_be_told_nobody_is_told_nobody_and_still_an_incident(stage: Any) -> None:
     stage.become(replace(stage.services["postgres"], alert="none"))
     stage.down("postgres", "litellm")
     stage.passing(7200, every=60)
@@ -243,7 +247,7 @@ def test_what_is_to_be_told_nobody_is_told_nobody_and_still_an_incident(stage):
     assert stage.story() == ["0 opened postgres", "7200 resolved postgres"]
 
 
-def test_what_goes_down_later_is_an_update(stage):
+def test_what_goes_down_later_is_an_update(stage: Any) -> None:
     stage.degraded("postgres")
     stage.passing(100)
     stage.degraded("litellm")
@@ -254,7 +258,7 @@ def test_what_goes_down_later_is_an_update(stage):
     assert Affected(service="litellm", title="Litellm", state="degraded") in told.takes_down
 
 
-def test_flapping_is_one_message_and_then_silence_until_it_settled(stage):
+def test_flapping_is_one_message_and_then_silence_until_it_settled(stage: Any) -> None:
     for _ in range(30):
         stage.down("postgres")
         stage.passing(70)
@@ -277,7 +281,7 @@ def test_flapping_is_one_message_and_then_silence_until_it_settled(stage):
     assert pages == ["open", "resolve"] * 3
 
 
-def test_a_channel_that_was_told_before_it_flapped_hears_of_it_once(stage):
+def test_a_channel_that_was_told_before_it_flapped_hears_of_it_once(stage: Any) -> None:
     stage.degraded("postgres")
     for _ in range(10):
         stage.passing(30)
@@ -292,7 +296,7 @@ def test_a_channel_that_was_told_before_it_flapped_hears_of_it_once(stage):
     ]
 
 
-def test_the_pager_hears_no_news_of_what_is_no_longer_critical(stage):
+def test_the_pager_hears_no_news_of_what_is_no_longer_critical(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(90)
     stage.degraded("postgres")
@@ -306,7 +310,7 @@ def test_the_pager_hears_no_news_of_what_is_no_longer_critical(stage):
     assert stage.sent("pagerduty")[-1] == "90 update postgres degraded"
 
 
-def test_a_child_that_flaps_under_its_parent_is_no_news(stage):
+def test_a_child_that_flaps_under_its_parent_is_no_news(stage: Any) -> None:
     stage.degraded("litellm")
     stage.passing(90)
     stage.down("postgres")
@@ -320,7 +324,7 @@ def test_a_child_that_flaps_under_its_parent_is_no_news(stage):
     assert [line for line in stage.sent("slack") if "litellm" in line] == ["90 open litellm degraded"]
 
 
-def test_a_daemon_that_was_restarted_pages_when_everything_was_looked_at_again(stage):
+def test_a_daemon_that_was_restarted_pages_when_everything_was_looked_at_again(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(30)
     stage.book, stage.round_over = replace(stage.book, round_over=False), False
@@ -334,11 +338,11 @@ def test_a_daemon_that_was_restarted_pages_when_everything_was_looked_at_again(s
 # Reminders.
 
 
-def reminders(stage, channel="slack"):
+def reminders(stage: Any, channel: str = "slack") -> list[float]:
     return [at for at, put in stage.puts if put.channel == channel and put.alert.kind == Kind.REMINDER]
 
 
-def test_reminders_come_ever_less_often_and_at_least_daily(stage):
+def test_reminders_come_ever_less_often_and_at_least_daily(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(4.5 * 86_400, every=60)
     gaps = [after - before for before, after in zip([0, *reminders(stage)], reminders(stage), strict=False)]
@@ -348,7 +352,7 @@ def test_reminders_come_ever_less_often_and_at_least_daily(stage):
     assert stage.case("postgres").incident.reminders == len(gaps)
 
 
-def test_a_reminder_says_which_one_it_is(stage):
+def test_a_reminder_says_which_one_it_is(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(COOLDOWN)
     told = alert(stage, Kind.REMINDER)
@@ -357,7 +361,7 @@ def test_a_reminder_says_which_one_it_is(stage):
     assert (one.reminders, one.reminded_at, one.timeline[-1].what) == (1, stage.wall, Happening.REMINDED)
 
 
-def test_getting_worse_begins_the_wait_anew(stage):
+def test_getting_worse_begins_the_wait_anew(stage: Any) -> None:
     stage.degraded("postgres")
     stage.passing(COOLDOWN - 10)
     stage.down("postgres")
@@ -367,7 +371,7 @@ def test_getting_worse_begins_the_wait_anew(stage):
     assert reminders(stage) == [2 * COOLDOWN - 10]
 
 
-def test_an_acknowledged_incident_is_not_reminded_of_and_its_end_is_told(stage):
+def test_an_acknowledged_incident_is_not_reminded_of_and_its_end_is_told(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(COOLDOWN)
     stage.acknowledge("postgres")
@@ -378,7 +382,7 @@ def test_an_acknowledged_incident_is_not_reminded_of_and_its_end_is_told(stage):
     assert stage.sent("slack")[-1] == f"{COOLDOWN + 86_400:g} resolve postgres up"
 
 
-def test_flapping_is_not_reminded_of_until_it_stays_down(stage):
+def test_flapping_is_not_reminded_of_until_it_stays_down(stage: Any) -> None:
     for _ in range(100):
         stage.down("postgres")
         stage.passing(60)
@@ -391,7 +395,7 @@ def test_flapping_is_not_reminded_of_until_it_stays_down(stage):
     assert reminders(stage)
 
 
-def test_a_child_that_was_told_first_is_not_reminded_of_while_its_parents_incident_is_open(stage):
+def test_a_child_that_was_told_first_is_not_reminded_of_while_its_parents_incident_is_open(stage: Any) -> None:
     stage.down("litellm")
     stage.passing(90)
     stage.down("postgres")
@@ -399,7 +403,7 @@ def test_a_child_that_was_told_first_is_not_reminded_of_while_its_parents_incide
     assert {put.alert.service for _, put in stage.puts if put.alert.kind == Kind.REMINDER} == {"postgres"}
 
 
-def test_what_cannot_be_seen_is_not_said_to_be_so_still(stage):
+def test_what_cannot_be_seen_is_not_said_to_be_so_still(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(60)
     stage.unknown("postgres")
@@ -407,7 +411,7 @@ def test_what_cannot_be_seen_is_not_said_to_be_so_still(stage):
     assert reminders(stage) == []
 
 
-def test_nobody_is_reminded_of_what_a_restarted_daemon_has_not_looked_at_yet(stage):
+def test_nobody_is_reminded_of_what_a_restarted_daemon_has_not_looked_at_yet(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(COOLDOWN - 10)
     stage.book, stage.round_over = replace(stage.book, round_over=False), False
@@ -415,7 +419,7 @@ def test_nobody_is_reminded_of_what_a_restarted_daemon_has_not_looked_at_yet(sta
     assert reminders(stage) == []
 
 
-def test_a_reminder_that_could_not_be_given_is_not_lost_for_a_day(stage):
+def test_a_reminder_that_could_not_be_given_is_not_lost_for_a_day(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(3 * 86_400, every=60)
     due = reminders(stage)[-1] + 86_400
@@ -427,7 +431,7 @@ def test_a_reminder_that_could_not_be_given_is_not_lost_for_a_day(stage):
     assert due + COOLDOWN <= reminders(stage)[-1] <= due + COOLDOWN + 60
 
 
-def test_a_stepped_wall_clock_reminds_neither_early_nor_late(stage):
+def test_a_stepped_wall_clock_reminds_neither_early_nor_late(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(100)
     stage.wall += 7200
@@ -440,7 +444,7 @@ def test_a_stepped_wall_clock_reminds_neither_early_nor_late(stage):
 # Silences.
 
 
-def test_an_outage_within_a_silence_is_told_to_nobody(stage):
+def test_an_outage_within_a_silence_is_told_to_nobody(stage: Any) -> None:
     stage.silence("postgres", seconds=3600)
     stage.down("postgres", "litellm")
     stage.passing(1800)
@@ -450,7 +454,7 @@ def test_an_outage_within_a_silence_is_told_to_nobody(stage):
     assert stage.story() == ["0 opened postgres", "1800 resolved postgres"]
 
 
-def test_what_is_still_open_when_a_silence_ends_is_told_then_and_says_why(stage):
+def test_what_is_still_open_when_a_silence_ends_is_told_then_and_says_why(stage: Any) -> None:
     stage.silence("post*", seconds=3600)
     stage.passing(60)
     stage.down("postgres")
@@ -462,7 +466,7 @@ def test_what_is_still_open_when_a_silence_ends_is_told_then_and_says_why(stage)
     assert reminders(stage) == [3600 + COOLDOWN, 3600 + 3 * COOLDOWN]
 
 
-def test_a_resolve_within_a_silence_goes_to_those_who_were_told(stage):
+def test_a_resolve_within_a_silence_goes_to_those_who_were_told(stage: Any) -> None:
     """Kuma #4004: down, maintenance, up: nothing was said and the incident stayed open."""
     stage.down("postgres")
     stage.passing(120)
@@ -474,7 +478,7 @@ def test_a_resolve_within_a_silence_goes_to_those_who_were_told(stage):
     assert stage.sent("pagerduty")[-1] == "180 resolve postgres up"
 
 
-def test_a_silence_keeps_reminders_and_updates_back_and_makes_up_for_none(stage):
+def test_a_silence_keeps_reminders_and_updates_back_and_makes_up_for_none(stage: Any) -> None:
     """Kuma #2846: when the maintenance ended, whatever was down already was told anew."""
     stage.degraded("postgres")
     stage.passing(60)
@@ -487,7 +491,7 @@ def test_a_silence_keeps_reminders_and_updates_back_and_makes_up_for_none(stage)
     assert len(reminders(stage)) == 1
 
 
-def test_what_got_worse_within_a_silence_is_told_at_its_end(stage):
+def test_what_got_worse_within_a_silence_is_told_at_its_end(stage: Any) -> None:
     stage.degraded("postgres")
     stage.passing(60)
     stage.silence("postgres", seconds=600)
@@ -499,7 +503,7 @@ def test_what_got_worse_within_a_silence_is_told_at_its_end(stage):
     assert stage.sent("pagerduty") == ["660 open postgres down"]
 
 
-def test_a_silence_of_the_root_silences_what_it_takes_down(stage):
+def test_a_silence_of_the_root_silences_what_it_takes_down(stage: Any) -> None:
     stage.silence("postgres", seconds=3600)
     stage.down("postgres")
     stage.passing(5)
@@ -508,14 +512,14 @@ def test_a_silence_of_the_root_silences_what_it_takes_down(stage):
     assert stage.puts == []
 
 
-def test_a_silence_of_everything_leaves_our_own_blindness_aside(stage):
+def test_a_silence_of_everything_leaves_our_own_blindness_aside(stage: Any) -> None:
     stage.silence("*", seconds=3600)
     stage.blind = Blindness(since=0.0, sentence="We cannot look.", evidence="no anchor answered")
     stage.passing(130)
     assert stage.sent("slack") == [f"120 open {BLIND} blind"]
 
 
-def test_a_window_by_cron_comes_again_and_again(stage):
+def test_a_window_by_cron_comes_again_and_again(stage: Any) -> None:
     """At 3:30 each day for an hour."""
     stage.silence("postgres", seconds=0, until=None, cron="30 3 * * *", duration=3600.0)
     for day in range(3):
@@ -531,7 +535,7 @@ def test_a_window_by_cron_comes_again_and_again(stage):
     assert stage.now - 100 == stage.puts[0][0] == 2 * 86_400 + 4.5 * 3600
 
 
-def test_a_silence_that_ends_in_a_good_phase_tells_when_it_is_down_again(stage):
+def test_a_silence_that_ends_in_a_good_phase_tells_when_it_is_down_again(stage: Any) -> None:
     stage.silence("postgres", seconds=440)
     for _ in range(4):
         stage.down("postgres")
@@ -547,11 +551,11 @@ def test_a_silence_that_ends_in_a_good_phase_tells_when_it_is_down_again(stage):
 # Storms.
 
 
-def storm_stage(stage_of, count):
+def storm_stage(stage_of: Callable[..., Any], count: int) -> Any:
     return stage_of({f"s{number:02}": () for number in range(count)})
 
 
-def test_many_at_once_with_no_common_root_are_gathered(stage_of):
+def test_many_at_once_with_no_common_root_are_gathered(stage_of: Callable[..., Any]) -> None:
     stage = storm_stage(stage_of, 12)
     for number in range(12):
         stage.down(f"s{number:02}")
@@ -566,14 +570,14 @@ def test_many_at_once_with_no_common_root_are_gathered(stage_of):
     assert len(stage.sent("pagerduty")) == 12
 
 
-def test_two_at_once_do_not_wait(stage_of):
+def test_two_at_once_do_not_wait(stage_of: Callable[..., Any]) -> None:
     stage = storm_stage(stage_of, 5)
     stage.down("s00", "s01")
     stage.turn()
     assert len(stage.sent("slack")) == 2
 
 
-def test_what_opens_much_later_does_not_wait(stage_of):
+def test_what_opens_much_later_does_not_wait(stage_of: Callable[..., Any]) -> None:
     stage = storm_stage(stage_of, 5)
     stage.down("s00", "s01", "s02")
     stage.passing(61)
@@ -582,7 +586,7 @@ def test_what_opens_much_later_does_not_wait(stage_of):
     assert stage.sent("slack")[-1] == "61 open s03 down"
 
 
-def test_what_a_silences_end_lets_out_is_not_gathered(stage_of):
+def test_what_a_silences_end_lets_out_is_not_gathered(stage_of: Callable[..., Any]) -> None:
     stage = storm_stage(stage_of, 6)
     stage.silence("*", seconds=600)
     stage.down(*stage.seen)
@@ -591,7 +595,7 @@ def test_what_a_silences_end_lets_out_is_not_gathered(stage_of):
     assert len(stage.sent("slack")) == 6
 
 
-def test_what_is_over_while_it_is_gathered_with_others_is_told_all_the_same(stage_of):
+def test_what_is_over_while_it_is_gathered_with_others_is_told_all_the_same(stage_of: Callable[..., Any]) -> None:
     stage = storm_stage(stage_of, 3)
     stage.down("s00", "s01", "s02")
     stage.passing(5)
@@ -605,7 +609,7 @@ def test_what_is_over_while_it_is_gathered_with_others_is_told_all_the_same(stag
 # Lost state.
 
 
-def test_a_daemon_without_state_resolves_what_is_up_where_incidents_are_known_by_key(stage):
+def test_a_daemon_without_state_resolves_what_is_up_where_incidents_are_known_by_key(stage: Any) -> None:
     stage.down("postgres")
     stage.unknown("redis")
     puts = amnesia(stage.graph, stage.seen, stage.ways, wall=stage.wall)
@@ -619,7 +623,7 @@ def test_a_daemon_without_state_resolves_what_is_up_where_incidents_are_known_by
 # Defects of other tools (facts/monitoring.md, section 4) and what their users complain of.
 
 
-def test_gatus_1_the_resolve_is_given_out_whatever_became_of_the_open(stage):
+def test_gatus_1_the_resolve_is_given_out_whatever_became_of_the_open(stage: Any) -> None:
     """There the triggered flag was dropped before the sending; here who is told is part of the incident."""
     stage.down("postgres")
     stage.turn()
@@ -629,7 +633,7 @@ def test_gatus_1_the_resolve_is_given_out_whatever_became_of_the_open(stage):
     assert stage.sent("slack")[-1].endswith("resolve postgres up")
 
 
-def test_gatus_3_editing_a_check_orphans_no_incident(stage):
+def test_gatus_3_editing_a_check_orphans_no_incident(stage: Any) -> None:
     stage.down("postgres")
     stage.passing(120)
     check = replace(stage.services["postgres"].checks[0], name="other", failure_threshold=9)
@@ -641,7 +645,7 @@ def test_gatus_3_editing_a_check_orphans_no_incident(stage):
     assert [line.split()[1] for line in stage.sent("slack")] == ["open", "resolve"]
 
 
-def test_gatus_6_a_maintenance_freezes_nothing(stage):
+def test_gatus_6_a_maintenance_freezes_nothing(stage: Any) -> None:
     """There counters stood still and the resolve came late; here the incident lives on, unheard."""
     stage.silence("postgres", seconds=3600)
     stage.down("postgres")
@@ -654,7 +658,7 @@ def test_gatus_6_a_maintenance_freezes_nothing(stage):
     assert stage.story() == ["0 opened postgres", "121 resolved postgres"]
 
 
-def test_checkmate_12_one_key_for_a_service_whichever_check_fails(stage):
+def test_checkmate_12_one_key_for_a_service_whichever_check_fails(stage: Any) -> None:
     stage.down("postgres", check="ready")
     stage.passing(100)
     stage.down("postgres", check="disk")
@@ -664,7 +668,7 @@ def test_checkmate_12_one_key_for_a_service_whichever_check_fails(stage):
     assert stage.sent("pagerduty") == [f"{PAGE_AFTER:g} open postgres down"]
 
 
-def test_librenms_20359_what_is_suppressed_still_alerts_when_the_parent_recovers(stage):
+def test_librenms_20359_what_is_suppressed_still_alerts_when_the_parent_recovers(stage: Any) -> None:
     stage.down("postgres", "litellm")
     stage.passing(12 * 3600, every=60)
     stage.up("postgres")
@@ -672,7 +676,7 @@ def test_librenms_20359_what_is_suppressed_still_alerts_when_the_parent_recovers
     assert stage.sent("slack")[-1] == f"{12 * 3600 + AFTERMATH:g} open litellm down"
 
 
-def test_no_recovery_without_a_down(stage):
+def test_no_recovery_without_a_down(stage: Any) -> None:
     """Kuma #4792, Checkmate #3438."""
     stage.up(*stage.seen)
     stage.passing(60)
@@ -687,7 +691,7 @@ def test_no_recovery_without_a_down(stage):
     assert stage.puts == []
 
 
-def test_thirty_notices_for_one_host(stage):
+def test_thirty_notices_for_one_host(stage: Any) -> None:
     """Kuma #1089: everything behind one dead host was told one by one."""
     stage.down("postgres", "redis")
     stage.passing(10)
@@ -696,7 +700,7 @@ def test_thirty_notices_for_one_host(stage):
     assert stage.sent("slack") == ["0 open postgres down", "0 open redis down"]
 
 
-def test_a_channel_added_while_something_is_broken_hears_of_it(stage):
+def test_a_channel_added_while_something_is_broken_hears_of_it(stage: Any) -> None:
     stage.ways = replace(stage.ways, channels=stage.ways.channels[:1])
     stage.down("postgres")
     stage.passing(600)
