@@ -147,7 +147,8 @@ async def _memory(params: ClickhouseSignalParams, timeout: float, context: Probe
     if _learned(params, context).plain:
         return _unguarded(params)
     try:
-        text = await _send(params, HEAVY, PATIENT, timeout * OWN_SHARE, context)
+        async with asyncio.timeout(timeout * OWN_SHARE):
+            text = await _send(params, HEAVY, PATIENT, timeout * OWN_SHARE, context)
     except Refused as refused:
         if refused.code in _NO_SETTINGS:
             _note(params, context, replace(_learned(params, context), plain=True))

@@ -202,7 +202,7 @@ def test_what_only_minio_says(
 def test_a_store_that_does_not_get_as_far_is_told_by_the_plain_checks_alone(
     run: Any, contract: Any, fault: str, signal: str
 ) -> None:
-    outcome = once(run, params(contract("minio", fault=fault), signal), timeout=0.5)
+    outcome = once(run, params(contract("minio", fault=fault), signal), timeout=0.6)
     assert outcome.verdict == Verdict.PASS
     assert not outcome.available
 
