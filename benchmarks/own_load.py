@@ -62,10 +62,11 @@ class Relay:
     most: int = 0
     held: float = 0.0
     now: set[float] = field(default_factory=set)
+    server: asyncio.Server | None = None
 
     async def serve(self) -> None:
         """Listens until the loop ends."""
-        await asyncio.start_server(self._take, "127.0.0.1", self.own)
+        self.server = await asyncio.start_server(self._take, "127.0.0.1", self.own)
 
     async def reset(self) -> None:
         """Counts anew; what is open goes on from here."""
@@ -86,7 +87,16 @@ class Relay:
         self.most = max(self.most, len(self.now))
         with suppress(OSError):
             to_read, to_write = await asyncio.open_connection("127.0.0.1", self.port)
-            await asyncio.gather(self._pass_on(reader, to_write, asks=True), self._pass_on(to_read, writer))
+            ways = {
+                asyncio.create_task(self._pass_on(reader, to_write, asks=True)),
+                asyncio.create_task(self._pass_on(to_read, writer)),
+            }
+            # Whoever has been told that the other is done closes at once, or is closed.
+            _, left = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            if left:
+                await asyncio.wait(left, timeout=1)
+            for way in left:
+                way.cancel()
             to_write.close()
         writer.close()
         self.now.discard(began)
