@@ -9,10 +9,11 @@ from secrets import token_hex
 import httpx
 from rich.text import Text
 
-from alerts.alert import Alert, Kind, Severity
+from alerts.alert import Alert, Severity
 from alerts.channels.base import Channel, DeliveryError
 from alerts.deliver import new_client, no_client
 from config.logs import masked
+from monitor.letters import write_notice
 from monitor.terminal import print_parts
 
 WAIT = 30.0  # seconds one channel may take
@@ -21,18 +22,13 @@ WAIT = 30.0  # seconds one channel may take
 def trial_alert(instance: str, now: float, *, status_url: str = "") -> Alert:
     """The message: nothing is wrong, and whoever reads it knows that. `now` is epoch seconds."""
     name = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}-test-{token_hex(2)}"
-    return Alert(
-        kind=Kind.NOTICE,
+    return write_notice(
+        name,
+        "Test: alerts reach you here",
+        "Somebody has tried Watchkeeper's alerts by hand. Nothing is wrong, and there is nothing to do.",
         severity=Severity.INFO,
-        incident=name,
-        dedup_key=f"{instance}/{name}",
-        instance=instance,
-        service="watchkeeper",
-        title="Test: alerts reach you here",
-        state="up",
-        since=now,
         at=now,
-        sentence="Somebody has tried Watchkeeper's alerts by hand. Nothing is wrong, and there is nothing to do.",
+        instance=instance,
         status_url=status_url,
     )
 

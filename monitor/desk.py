@@ -14,7 +14,7 @@ from dataclasses import replace
 import structlog
 
 from alerts import outbox
-from alerts.alert import Alert, Kind, Severity
+from alerts.alert import Alert, Severity
 from alerts.channels.base import Channel
 from alerts.trouble import Trouble
 from config.alert_settings import AlertSettings
@@ -28,7 +28,7 @@ from monitor.diagnose.base import Diagnosis
 from monitor.incidents import BLIND, Blindness, Book, Happening, Incident
 from monitor.judge import Flip, State, Track
 from monitor.known import Known
-from monitor.letters import severity_of
+from monitor.letters import severity_of, write_notice
 from monitor.outages import acknowledge, step
 from monitor.probes.base import Outcome
 from monitor.recorder import Recorder
@@ -165,9 +165,9 @@ class Desk:
 
     def trouble(self, conn: sqlite3.Connection, trouble: Trouble) -> None:
         """Tell the other channels what one of them was not told. On the writer thread, in the caller's transaction."""
-        alert = self._notice(trouble.title(), trouble.sentence(), severity=Severity.ERROR, at=trouble.at)
         # The same trouble put twice, when the database fails under it, is one message.
-        alert = replace(alert, incident=f"notice-{trouble.channel}-{trouble.matter}-{round(trouble.at * 1000)}")
+        name = f"notice-{trouble.channel}-{trouble.matter}-{round(trouble.at * 1000)}"
+        alert = self._notice(trouble.title(), trouble.sentence(), severity=Severity.ERROR, at=trouble.at, name=name)
         _put(conn, [Put(channel=one.name, alert=alert) for one in self._chats(besides=trouble.channel)])
 
     async def incidents(self, *, since: float) -> Sequence[Incident]:
@@ -269,20 +269,14 @@ class Desk:
             changes=tuple(replace(change, text=masked(change.text)) for change in alert.changes),
         )
 
-    def _notice(self, title: str, sentence: str, *, severity: Severity, at: float) -> Alert:
-        name = f"notice-{secrets.token_hex(6)}"
-        return Alert(
-            kind=Kind.NOTICE,
+    def _notice(self, title: str, sentence: str, *, severity: Severity, at: float, name: str = "") -> Alert:
+        return write_notice(
+            name or f"notice-{secrets.token_hex(6)}",
+            title,
+            masked(sentence),
             severity=severity,
-            incident=name,
-            dedup_key=f"{self._board.instance}/{name}",
-            instance=self._board.instance,
-            service="",
-            title=title,
-            state="",
-            since=at,
             at=at,
-            sentence=masked(sentence),
+            instance=self._board.instance,
             status_url=self._settings.public_url,
         )
 

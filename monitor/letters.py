@@ -1,4 +1,4 @@
-"""What an alert about an incident says: the facts, filled in for whoever is told. Pure."""
+"""What an alert says: the facts of an incident, or a word of the daemon's own, for whoever is told. Pure."""
 
 from collections.abc import Iterator, Mapping
 
@@ -52,6 +52,35 @@ def write_alert(
         note=note,
         failed_checks=incident.failed_checks,
         changes_of_state=incident.downs if incident.flapping else 0,
+    )
+
+
+def write_notice(
+    name: str,
+    title: str,
+    sentence: str,
+    *,
+    severity: Severity,
+    at: float,
+    instance: str,
+    status_url: str,
+    remedy: str = "",
+) -> Alert:
+    """A notice about the daemon itself, at `at` (epoch seconds); `name` is one that no other notice has."""
+    return Alert(
+        kind=Kind.NOTICE,
+        severity=severity,
+        incident=name,
+        dedup_key=f"{instance}/{name}",
+        instance=instance,
+        service="watchkeeper",
+        title=title,
+        state="",
+        since=at,
+        at=at,
+        sentence=sentence,
+        remedy=remedy,
+        status_url=status_url,
     )
 
 

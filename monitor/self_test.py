@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 import structlog
 
 from alerts import outbox
-from alerts.alert import Alert, Kind, Severity
+from alerts.alert import Alert, Severity
 from alerts.deliver import Transact
 from alerts.order import Fate
+from monitor.letters import write_notice
 
 PATIENCE = 600.0  # seconds a channel has: a provider that limits us, or is away for a moment, is not broken
 
@@ -84,20 +85,15 @@ class SelfTest:
         self._wake()
 
     def _notice(self, name: str, now: float, severity: Severity, *, title: str, sentence: str, remedy: str) -> Alert:
-        return Alert(
-            kind=Kind.NOTICE,
+        return write_notice(
+            name,
+            title,
+            sentence,
             severity=severity,
-            incident=name,
-            dedup_key=f"{self._instance}/{name}",
-            instance=self._instance,
-            service="watchkeeper",
-            title=title,
-            state="up",
-            since=now,
             at=now,
-            sentence=sentence,
-            remedy=remedy,
+            instance=self._instance,
             status_url=self._status_url,
+            remedy=remedy,
         )
 
 
