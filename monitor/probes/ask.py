@@ -1,6 +1,5 @@
 """The questions of a signal over HTTP: asked beside the service's own check, which alone tells that nobody answers."""
 
-import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -14,7 +13,6 @@ from monitor.probes.fetch import fetch, request
 
 LIMIT = 4_194_304  # bytes: a list of some thousand models
 SANE = 1e15  # no number that an answer holds here is larger
-OWN_SHARE = 0.95  # of a run's time for its questions, so that it is told apart from a probe that hangs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +42,12 @@ async def beside(
 
     async def alone() -> Answer:
         try:
-            async with asyncio.timeout(timeout * OWN_SHARE):
-                return await tell()
+            return await tell()
         except (OSError, Garbled):
             return not_asked()
 
-    return await attempt(alone, timeout=timeout, secrets=secrets)
+    # One deadline, and not one within the other: after a stall of the loop both would come due at once.
+    return await attempt(alone, timeout=timeout, secrets=secrets, late=not_asked())
 
 
 def told_elsewhere(what: str) -> Answer:

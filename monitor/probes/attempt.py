@@ -12,11 +12,16 @@ from monitor.probes.base import Answer, Evidence, Garbled, Outcome, Sight, Verdi
 
 
 async def attempt(
-    ask: Callable[[], Awaitable[Answer]], *, timeout: float, secrets: Collection[Secret | None] = ()
+    ask: Callable[[], Awaitable[Answer]],
+    *,
+    timeout: float,
+    secrets: Collection[Secret | None] = (),
+    late: Answer | None = None,
 ) -> Outcome:
     """Runs `ask` under a deadline of `timeout` seconds and gives its Answer as an Outcome.
 
-    `secrets` are masked wherever the evidence quotes them: servers do repeat what they refuse.
+    `late` is the answer when the deadline comes first; without it what was under way then tells. `secrets` are masked
+    wherever the evidence quotes them: servers do repeat what they refuse.
     What the network, the resolver or TLS raise inside `ask` becomes evidence, also when a client library has wrapped it
     in an exception of its own; anything else it raises is a fault of ours and gives verdict unknown. Raises nothing but
     CancelledError.
@@ -26,10 +31,10 @@ async def attempt(
     seen = Progress()
     token = progress.set(seen)
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as deadline:
             answer = await ask()
     except Exception as error:  # noqa: BLE001 -- the outermost boundary of a probe: whatever broke is evidence
-        answer = read_error(error, seen, timeout)
+        answer = late if late and deadline.expired() else read_error(error, seen, timeout)
     finally:
         progress.reset(token)
     evidence = Evidence(

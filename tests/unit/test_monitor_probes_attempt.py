@@ -274,3 +274,26 @@ def test_a_slow_pass_warns(virtual: Any, latency: float, threshold: float | None
 
 def test_every_kind_has_a_probe() -> None:
     assert set(PROBES) == set(KINDS)
+
+
+def test_what_is_late_is_what_the_probe_says_of_it() -> None:
+    said = Answer(verdict=Verdict.PASS, text="not asked", sign="not_available")
+
+    async def silent() -> Answer:
+        await asyncio.sleep(60)
+        return said
+
+    async def broken() -> Answer:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    async def act() -> list[Outcome]:
+        return [
+            await attempt(silent, timeout=0.01, late=said),
+            await attempt(silent, timeout=0.01),
+            await attempt(broken, timeout=5.0, late=said),
+        ]
+
+    late, plain, refused = asyncio.run(act())
+    assert (late.verdict, late.evidence.text) == (Verdict.PASS, "not asked")
+    assert plain.verdict == Verdict.UNKNOWN
+    assert refused.evidence.sight == Sight.REFUSED
