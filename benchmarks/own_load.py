@@ -35,7 +35,7 @@ from demo.valkey import Valkey
 
 STAND_INS = ("langfuse-web", "langfuse-worker", "open-webui")
 WATCH_FILE = '[services.litellm]\ndepends_on = ["redis"]\n'  # the real one has no database here
-SETTLE = 45.0  # seconds for the first round, which asks everything, and for imports
+SETTLE = 75.0  # seconds for imports and the first round, in which everything is asked for the first time
 LIMIT = 1.0  # percent of a core
 
 # A question in what a client of each protocol sends. One to PostgreSQL is a message of type Q that begins a chunk.
