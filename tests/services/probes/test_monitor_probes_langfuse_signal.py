@@ -15,7 +15,7 @@ from demo.contracts.wire import WIRE_FAULTS
 from demo.queues import NO_BUCKET, NO_MEMORY, Queues
 from demo.valkey import Valkey
 from monitor.diagnose.table import diagnose
-from monitor.probes.base import Outcome, Sight
+from monitor.probes.base import UNDER_WAY, Outcome, Sight
 from monitor.probes.queue_signal import STILL
 
 ContractFactory = Callable[..., Contract]
@@ -53,7 +53,7 @@ def test_a_trace_is_written_once_in_its_interval_and_seen_to_arrive(contract: Co
 
     async def act(watcher: Any) -> None:
         first = await watcher.ask("langfuse_signal", trace(server))
-        assert seen(first) == ("pass", "")
+        assert seen(first) == ("pass", UNDER_WAY)
         assert "on its way" in first.evidence.text
         watcher.wait(60)
         there = await watcher.ask("langfuse_signal", trace(server))
@@ -75,7 +75,7 @@ def test_a_trace_that_does_not_arrive_is_told_until_another_does(contract: Contr
 
     async def act(watcher: Any) -> None:
         for _ in range(10):
-            assert seen(await watcher.ask("langfuse_signal", trace(server))) == ("pass", "")
+            assert seen(await watcher.ask("langfuse_signal", trace(server))) == ("pass", UNDER_WAY)
             watcher.wait(60)
         for _ in range(12):
             lost = await watcher.ask("langfuse_signal", trace(server))
@@ -99,7 +99,7 @@ def test_a_trace_that_comes_late_is_a_warning(contract: ContractFactory, over: A
 
     async def act(watcher: Any) -> None:
         for _ in range(2):
-            assert seen(await watcher.ask("langfuse_signal", trace(server))) == ("pass", "")
+            assert seen(await watcher.ask("langfuse_signal", trace(server))) == ("pass", UNDER_WAY)
             watcher.wait(120)
         server.mend()
         late = await watcher.ask("langfuse_signal", trace(server))
