@@ -15,7 +15,8 @@ from typing import TypeVar
 
 import structlog
 
-from monitor.database import Schema, blames_statement, connect_reader, in_transaction
+from monitor.database import Schema, blames_statement
+from monitor.reader import Reader
 from monitor.store import Notice, Store
 from monitor.worker import Worker
 
@@ -64,7 +65,7 @@ class StateFile:
         self._loop = asyncio.get_running_loop()
         self._store = self._new_store()
         self._writer = self._new_writer(self._store)
-        self._reader: Worker[_Reader] = Worker("state-reader", _Reader(self.path), _Reader.close)
+        self._reader: Worker[Reader] = Worker("state-reader", Reader(self.path), Reader.close)
         self._tender: asyncio.Task[None] | None = None
         self._returning: Future[bool] | None = None
         self._looking: Future[None] | None = None
@@ -139,7 +140,7 @@ class StateFile:
                 return await asyncio.wait_for(asyncio.wrap_future(future), self._stall_after)
             except TimeoutError:
                 self._reader.abandon()
-                self._reader = Worker("state-reader", _Reader(self.path), _Reader.close)
+                self._reader = Worker("state-reader", Reader(self.path), Reader.close)
             except sqlite3.Error as error:
                 if blames_statement(error):
                     raise
@@ -280,28 +281,3 @@ def _write_probe(target: Path, answer: "Future[bool]") -> None:
         taken = True
     if answer.set_running_or_notify_cancel():
         answer.set_result(taken)
-
-
-class _Reader:
-    """The connection pages are read through; opened anew when the writer has changed files."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._conn: sqlite3.Connection | None = None
-        self._generation = 0
-
-    def read(self, fn: Callable[[sqlite3.Connection], T], generation: int) -> T:
-        if self._conn is None or self._generation != generation:
-            self.close()
-            self._conn = connect_reader(self._path)
-            self._generation = generation
-        try:
-            return in_transaction(self._conn, fn, begin="BEGIN")
-        except sqlite3.Error:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None

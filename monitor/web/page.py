@@ -5,14 +5,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from alerts.texts import DAY, HOUR, duration, rfc3339
+from alerts.texts import duration, rfc3339
 from config.causes import Cause
 from config.services import Service
 from monitor.board import Board, ServiceStatus
@@ -21,7 +21,8 @@ from monitor.incidents import Incident
 from monitor.judge import State, Track
 from monitor.silences import Silence
 from monitor.spans import Bar
-from monitor.times import clock, timestamp
+from monitor.times import timestamp
+from monitor.web.day import day_in_words, slots_of
 from monitor.web.incident_card import incident_card, silence_in_words
 
 FOLD_FROM = 60  # services that are up, from which on they are folded away
@@ -203,7 +204,7 @@ def _card(row: Row, rows: Mapping[str, Row], now: float) -> Mapping[str, object]
     word = _word(row)
     tone, sign = WORDS[word]
     cause = row.track.cause or (row.diagnosis.cause if row.diagnosis else None)
-    slots = _slots(row.bars, now)
+    slots = slots_of(row.bars, now)
     return {
         "name": row.service.name,
         "title": row.service.title,
@@ -224,7 +225,7 @@ def _card(row: Row, rows: Mapping[str, Row], now: float) -> Mapping[str, object]
         "unavailable": [f"{', '.join(names)} {why}" for why, names in row.unavailable.items()],
         "latency": _milliseconds(row.latency) if row.latency is not None and row.state != State.PAUSED else "",
         "slots": slots,
-        "day": _day_in_words(row.bars),
+        "day": day_in_words(row.bars),
     }
 
 
@@ -233,46 +234,6 @@ def _shown_facts(facts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         text = facts[name]
         if name != "uptime" and text:
             yield name.replace("_", " "), text if len(text) <= FACT_LENGTH else text[: FACT_LENGTH - 1] + "…"
-
-
-class Slot(NamedTuple):
-    """One bar as the template shows it."""
-
-    tone: str
-    label: str
-    share: float
-
-
-def _slots(bars: Sequence[Bar], now: float) -> Sequence[Slot]:
-    """Gives the last 24 hours as bars of one length, with a slot of its own where nothing was recorded."""
-    if not bars:
-        return ()
-    length = min(bar.length for bar in bars)
-    seen = {int(bar.start // length): bar.state for bar in bars}
-    last = int(now // length)
-    count = round(DAY / length)
-    return [_slot(number, length, seen.get(number)) for number in range(last - count + 1, last + 1)]
-
-
-@lru_cache(maxsize=4_096)
-def _slot(number: int, length: float, state: State | None) -> Slot:
-    """One bar; kept, since a thousand services share the same hours."""
-    tone = state.value if state else "none"
-    begin, end = clock(number * length), clock((number + 1) * length)
-    return Slot(tone, f"{begin}–{end} UTC: {state.value if state else 'no data'}", length / DAY)
-
-
-def _day_in_words(bars: Sequence[Bar]) -> str:
-    """Gives what the bars show, for those who cannot see them: "23 h 59 min up, 40 s down"."""
-    shares = Counter[str]()
-    for bar in bars:
-        for state, share in bar.shares.items():
-            shares[state.value] += round(share * bar.length)
-    if not shares:
-        return "no data for the last 24 hours"
-    parts = [f"{duration(seconds)} {word}" for word, seconds in shares.most_common() if seconds]
-    blank = DAY - sum(shares.values()) - HOUR  # the newest bar is not over yet
-    return ", ".join(parts + ([f"no data for {duration(blank)}"] if blank > 0 else []))
 
 
 def _milliseconds(seconds: float) -> str:
