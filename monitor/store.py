@@ -10,18 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from monitor.database import (
-    Opened,
-    Schema,
-    UnfitError,
-    carry,
-    connect,
-    disk_trouble,
-    in_transaction,
-    migrate,
-    open_file,
-    unfit,
-)
+from monitor.database import Schema, UnfitError, carry, connect, disk_trouble, in_transaction, migrate, unfit
+from monitor.opening import Opened, open_file
 
 T = TypeVar("T")
 

@@ -23,7 +23,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from monitor.database import KEPT_ASIDE, Schema
+from monitor.database import Schema
+from monitor.opening import KEPT_ASIDE
 from monitor.state import StateClosedError, StateFile
 from monitor.store import Notice
 
@@ -288,7 +289,7 @@ async def test_damage_found_while_running_keeps_what_can_be_read(tmp_path: Path)
     (notice,) = notices
     assert notice.fresh
     assert notice.problem is None
-    assert "what could not be read in it: seen" in notice.sentence
+    assert "not carried over whole: seen" in notice.sentence
     async with opened(tmp_path) as (state, notices):
         assert 1_000 in await state.read(numbers)
         assert notices == []
@@ -627,6 +628,18 @@ async def test_a_file_of_a_newer_version_is_kept_and_its_rows_carried_over(tmp_p
     conn = sqlite3.connect(aside)
     assert conn.execute("SELECT c FROM pairs").fetchone() == (8,)
     conn.close()
+
+
+@on_a_loop
+async def test_rows_that_fit_only_a_newer_version_are_not_said_to_be_carried_over(tmp_path: Path) -> None:
+    newer = replace(SCHEMA, steps=(*SCHEMA.steps, "ALTER TABLE pairs DROP COLUMN b;"))
+    async with opened(tmp_path, schemas=(newer,)) as (state, _):
+        await state.transact(lambda conn: conn.execute("INSERT INTO pairs VALUES (1, 1)"))
+        await state.transact(lambda conn: conn.execute("INSERT INTO seen VALUES (1, 'kept')"))
+    async with opened(tmp_path) as (state, notices):
+        assert await state.read(numbers) == []
+        assert await state.read(lambda conn: conn.execute("SELECT * FROM seen").fetchall()) == [(1, "kept")]
+    assert "not carried over whole: pairs" in notices[0].sentence
 
 
 @on_a_loop
