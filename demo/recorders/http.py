@@ -34,6 +34,8 @@ class _Recording(httpx.AsyncBaseTransport):
         answer = await self.way.handle_async_request(request)
         body = await answer.aread()
         sent = (await request.aread()).decode("utf-8", "replace")
+        # What is longer is a query of ours, which the code has; its answer is what we want to know.
+        sent = sent if len(sent) < 500 else ""
         exchange: dict[str, Any] = {
             "asked": f"{request.method} {request.url.raw_path.decode()}",
             "status": answer.status_code,
@@ -42,12 +44,17 @@ class _Recording(httpx.AsyncBaseTransport):
                 for name, value in sorted(answer.headers.items())
                 if _is_kept(name)
             },
-            "body": steady(body.decode("utf-8", "replace")),
+            "body": _in_order(steady(body.decode("utf-8", "replace"))),
         }
         self.seen.append(exchange | ({"sent": steady(sent)} if sent else {}))
         return httpx.Response(
             answer.status_code, headers=answer.headers.raw, stream=httpx.ByteStream(body), request=request
         )
+
+
+def _in_order(body: str) -> str:
+    """Rows of a UNION ALL come in any order."""
+    return "".join(sorted(body.splitlines(keepends=True))) if body.startswith('{"tag":') else body
 
 
 def _is_kept(name: str) -> bool:

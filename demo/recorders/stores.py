@@ -1,12 +1,11 @@
 """SeaweedFS for the S3 stores, and the ClickHouse engine."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from config.checks import ClickhouseParams, S3Params
-from config.kinds import PLAIN
 from config.secret import Secret
 from demo.clickhouse import Clickhouse
 from demo.process import DemoError, Keeper
@@ -30,6 +29,30 @@ SETUP = (
     "CREATE TABLE recorded_parts (n UInt64) ENGINE = MergeTree PARTITION BY n ORDER BY n SETTINGS max_parts_in_total=1",
     "SYSTEM STOP MERGES recorded_parts",
     "INSERT INTO recorded_parts SELECT number FROM numbers(3)",
+)
+# What its signals are to see: situation, check, in words, and how it is brought about.
+TROUBLES: Sequence[tuple[str, str, str, Sequence[str]]] = (
+    (
+        "mutation_fails",
+        "mutations",
+        "a mutation that fails is tried again for ever",
+        (
+            "CREATE TABLE recorded_mutation (n UInt64, s String) ENGINE = MergeTree ORDER BY n",
+            "INSERT INTO recorded_mutation SELECT number, 'x' FROM numbers(10)",
+            "ALTER TABLE recorded_mutation UPDATE s = toString(toUInt64(s)) WHERE 1 SETTINGS mutations_sync = 0",
+            "SELECT sleep(2)",
+        ),
+    ),
+    (
+        "parts_pile_up",
+        "parts",
+        "merges stand still, and a partition has as many parts as it may",
+        (
+            "CREATE TABLE recorded_piled (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS parts_to_throw_insert = 12",
+            "SYSTEM STOP MERGES recorded_piled",
+            *("INSERT INTO recorded_piled SELECT 1",) * 12,
+        ),
+    ),
 )
 
 
@@ -70,7 +93,7 @@ def record_clickhouse(keeper: Keeper, into: Path) -> Iterator[Book]:
         version = server.query("SELECT version()").strip()
         subject = "the ClickHouse engine of the chdb-core wheel, behind the demo's own HTTP server"
         book = Book(into, "clickhouse", version, subject, (server.password, WRONG))
-        checks = {check.name: check for check in find(server.environ(), "clickhouse").checks if check.kind in PLAIN}
+        checks = {check.name: check for check in find(server.environ(), "clickhouse").checks}
         book.write("healthy", "with its user and database", checks=ask(checks.values()))
         query = checks["query"]
         assert isinstance(query.params, ClickhouseParams)
@@ -79,6 +102,10 @@ def record_clickhouse(keeper: Keeper, into: Path) -> Iterator[Book]:
             ("no_database", "a database that is not there", replace(query.params, database="recorded_nowhere")),
         ):
             book.write(situation, says, checks=ask([replace(query, params=params)]))
+        for situation, check, says, statements in TROUBLES:
+            for statement in statements:
+                server.query(statement)
+            book.write(situation, says, checks=ask([checks[check]]))
         for statement in SETUP:
             server.query(statement)
         headers = {"X-ClickHouse-User": server.user, "X-ClickHouse-Key": server.password}

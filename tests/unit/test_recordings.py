@@ -74,7 +74,12 @@ HTTP: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "all_buckets": {"bucket": "pass"},
     },
     "clickhouse": {
-        "healthy": {"ping": "pass", "query": "pass"},
+        "healthy": dict.fromkeys(
+            ("ping", "query", "memory", "disk", "parts", "mutations", "replicas", "errors", "queries", "size", "logs"),
+            "pass",
+        ),
+        "mutation_fails": {"mutations": "stuck"},
+        "parts_pile_up": {"parts": "capacity"},
         "wrong_password": {"query": "auth"},
         "no_database": {"query": "not_found"},
     },
@@ -174,7 +179,7 @@ class Replay(ProbeContext):
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         sent = (await request.aread()).decode()
         asked = (f"{request.method} {request.url.raw_path.decode()}", sent)
-        kept = next((one for one in self.left if (one["asked"], one.get("sent", "")) == asked), None)
+        kept = next((one for one in self.left if (one["asked"], one.get("sent", sent)) == asked), None)
         assert kept, f"nothing is recorded of {asked}: make record"
         self.left.remove(kept)
         stream = httpx.ByteStream(kept["body"].encode())
@@ -183,7 +188,7 @@ class Replay(ProbeContext):
 
 def replayed(check: Check, exchanges: Iterable[Mapping[str, Any]]) -> Outcome:
     context = Replay(exchanges)
-    outcome = asyncio.run(run_check(check, context))
+    outcome = asyncio.run(run_check(check, context, timeout=20))
     assert not context.left, f"the check asks less than it did: {context.left[0]['asked']}"
     return outcome
 
