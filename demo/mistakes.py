@@ -109,6 +109,8 @@ MISTAKES: tuple[Mistake, ...] = (
     _mistake("LITELLM_URL", "says https", _scheme("LITELLM_URL", "https"), "litellm", _TLS, "plain text"),
     _elsewhere("LITELLM_URL", "litellm", "LANGFUSE_URL", "Langfuse", _WRONG, "is Langfuse"),
     _elsewhere("LITELLM_URL", "litellm", "OPEN_WEBUI_URL", "Open WebUI", _WRONG, "is Open WebUI"),
+    _elsewhere("LITELLM_URL", "litellm", "DATABASE_URL", "PostgreSQL", _WRONG, "speaks PostgreSQL's protocol"),
+    _elsewhere("LITELLM_URL", "litellm", "REDIS_URL", "Redis", _WRONG, "speaks Redis' protocol"),
     Mistake(
         variable="LITELLM_MASTER_KEY",
         says="holds another key",

@@ -198,7 +198,8 @@ class Surveyor:
         self._well_at[place] = now
         truth = await self.look(service, check)
         over = truth.reached_over() if truth else ""
-        return replace(outcome, facts={**outcome.facts, REACHED_OVER: over}) if over else outcome
+        facts = {**outcome.facts, REACHED_OVER: over} if over else outcome.facts
+        return replace(outcome, facts=facts, evidence=replace(outcome.evidence, network=truth))
 
 
 def _may_sleep(outcome: Outcome) -> bool:

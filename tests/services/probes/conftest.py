@@ -185,6 +185,35 @@ def free_port() -> int:
 
 
 @pytest.fixture
+def shut() -> Iterator[Callable[..., int]]:
+    """Makes a port that refuses on both kinds of loopback address, and that nobody else can take meanwhile.
+
+    shut(but="::1") leaves that address free, for a server of the test's own.
+    """
+    with ExitStack() as sockets:
+
+        def make(*, but: str = "") -> int:
+            for _ in range(50):
+                with ExitStack() as tried:
+                    port = 0
+                    for host, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+                        sock = tried.enter_context(socket.socket(family))
+                        try:
+                            sock.bind((host, port))
+                        except OSError:
+                            break  # taken by somebody on the other kind
+                        port = sock.getsockname()[1]
+                        if host == but:
+                            sock.close()
+                    else:
+                        sockets.push(tried.pop_all())
+                        return int(port)
+            raise OSError("no port is free on both kinds of address")
+
+        yield make
+
+
+@pytest.fixture
 def names() -> Callable[..., LookUp]:
     """Makes a look-up that knows names(shop=("127.0.0.1", "::1")) and says of all others that there is no such name."""
 

@@ -50,10 +50,14 @@ async def _cut(reader: Any, _: Any) -> None:
 class Troubles:
     """Brings each about: gives the URL to ask, and the family."""
 
-    def __init__(self, scene: Any, say: Maker, page: Maker, silent: Any, deaf: Callable[..., int], free: int) -> None:
+    def __init__(self, scene: Any, say: Maker, page: Maker, silent: Any, deaf: Maker, shut: Maker) -> None:
         self._scene, self._say, self._page, self._silent = scene, say, page, silent
-        self._deaf, self._free = deaf, free
+        self._deaf, self._shut = deaf, shut
         self.usual = 0
+
+    async def _alone(self, host: str) -> Any:
+        """A server on one kind of address; the other one refuses."""
+        return await self._scene.serve(self._silent, host=host, port=self._shut(but=host))
 
     async def url(self, trouble: str) -> tuple[str, Any]:  # noqa: PLR0911 -- one return a trouble
         page, say = self._page, self._say
@@ -68,19 +72,19 @@ class Troubles:
         }
         match trouble:
             case "nothing_runs":
-                return f"http://shop.internal:{self._free}", "any"
+                return f"http://shop.internal:{self._shut()}", "any"
             case "usual_port":
                 self.usual = (await self._scene.serve(answers[trouble])).port
-                return f"http://shop.internal:{self._free}", "any"
+                return f"http://shop.internal:{self._shut()}", "any"
             case "one_kind" | "other_kind":
                 host, family = ("::1", "ipv4") if trouble == "one_kind" else ("127.0.0.1", "ipv6")
-                return f"http://shop.internal:{(await self._scene.serve(self._silent, host=host)).port}", family
+                return f"http://shop.internal:{(await self._alone(host)).port}", family
             case "never_opens":
                 return f"http://127.0.0.1:{self._deaf()}", "any"
             case "typo" | "no_name_at_all":
-                return f"http://shpo.internal:{self._free}", "any"
+                return f"http://shpo.internal:{self._shut()}", "any"
             case "name_of_one_kind":
-                return f"http://old.internal:{(await self._scene.serve(self._silent, host='::1')).port}", "ipv4"
+                return f"http://old.internal:{(await self._alone('::1')).port}", "ipv4"
             case "tls_there":
                 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
@@ -100,15 +104,15 @@ def test_a_trouble_is_told_by_its_cause(
     say: Maker,
     page: Maker,
     silent: Any,
-    deaf: Callable[..., int],
-    free_port: int,
+    deaf: Maker,
+    shut: Maker,
     seen: str,
     trouble: str,
     cause: Cause,
     remedy: str,
 ) -> None:
     async def act(scene: Any) -> Diagnosis | None:
-        troubles = Troubles(scene, say, page, silent, deaf, free_port)
+        troubles = Troubles(scene, say, page, silent, deaf, shut)
         one = shop(*await troubles.url(trouble))
         siblings = () if trouble == "never_opens" else (shop("http://other.internal:1", name="other"),)
         surveyor = Surveyor((one, *siblings), scene.context, deadline=0.2, usual_port=lambda _: troubles.usual)

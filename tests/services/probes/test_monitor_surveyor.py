@@ -91,10 +91,10 @@ def mine(run: Any, known: LookUp) -> Callable[[Callable[[Any], Awaitable[Any]]],
     ],
 )
 def test_one_kind_of_address_fails_and_the_service_is_well(
-    mine: Any, silent: Any, listens: str, name: str, family: Any, cause: Cause, over: str
+    mine: Any, silent: Any, shut: Maker, listens: str, name: str, family: Any, cause: Cause, over: str
 ) -> None:
     async def act(scene: Any) -> tuple[Outcome, Outcome]:
-        stage = await scene.serve(silent, host=listens)
+        stage = await scene.serve(silent, host=listens, port=shut(but=listens))
         params = TcpParams(host=name, port=stage.port, family=family)
         failed = await survey(scene, service(params))
         passed = await survey(scene, service(replace(params, family="any")))
@@ -107,8 +107,8 @@ def test_one_kind_of_address_fails_and_the_service_is_well(
     assert "takes connections" in failed.evidence.text
 
 
-def test_a_refusal_on_a_network_of_one_kind_names_it(mine: Any, free_port: int) -> None:
-    one = service(TcpParams(host="six.internal", port=free_port))
+def test_a_refusal_on_a_network_of_one_kind_names_it(mine: Any, shut: Maker) -> None:
+    one = service(TcpParams(host="six.internal", port=shut()))
     found = told(one, mine(lambda scene: survey(scene, one)))
     assert found.cause == Cause.REFUSED
     assert "over IPv6, the only kind of address its name has" in found.sentence
@@ -182,26 +182,28 @@ def test_a_certificate_signed_by_itself_is_told_from_one_of_an_unknown_authority
     assert run(act) == ["untrusted", "self_signed"]
 
 
-def test_the_usual_port_takes_what_another_one_refuses(mine: Any, silent: Any, free_port: int) -> None:
+def test_the_usual_port_takes_what_another_one_refuses(mine: Any, silent: Any, shut: Maker) -> None:
+    closed = shut()
+
     async def act(scene: Any) -> tuple[Outcome, ...]:
         stage = await scene.serve(silent)
         surveyor = Surveyor((), scene.context, usual_port=lambda _: stage.port)
         found = []
         for host in ("both.internal", "127.0.0.1"):
-            one = service(TcpParams(host=host, port=free_port), kind="litellm")
+            one = service(TcpParams(host=host, port=closed), kind="litellm")
             outcome = await scene.ask("tcp", one.checks[0].params)
             found.append(await surveyor.survey(one, one.checks[0], outcome))
         return tuple(found)
 
     by_name, by_address = mine(act)
-    one = service(TcpParams(host="both.internal", port=free_port))
+    one = service(TcpParams(host="both.internal", port=closed))
     assert told(one, by_name).cause == Cause.WRONG_PORT
     # At a bare address many services may live, and that port may be another one's.
     assert told(one, by_address).cause == Cause.REFUSED
 
 
-def test_ten_minutes_of_refusals_are_told_and_forgotten_after_an_answer(over: Any, free_port: int) -> None:
-    one = service(TcpParams(host="127.0.0.1", port=free_port))
+def test_ten_minutes_of_refusals_are_told_and_forgotten_after_an_answer(over: Any, shut: Maker) -> None:
+    one = service(TcpParams(host="127.0.0.1", port=shut()))
     well = Outcome(verdict=Verdict.PASS, latency=0.1, evidence=evidence(Sight.ANSWERED))
 
     async def act(watcher: Any) -> list[Cause]:
@@ -215,8 +217,8 @@ def test_ten_minutes_of_refusals_are_told_and_forgotten_after_an_answer(over: An
             causes.append(told(one, await surveyor.survey(one, one.checks[0], outcome)).cause)
         return causes
 
-    shut, over_and_out = Cause.REFUSED, Cause.NOT_RESTARTED
-    assert over(act) == [shut, shut, over_and_out, over_and_out, shut]
+    refused, for_good = Cause.REFUSED, Cause.NOT_RESTARTED
+    assert over(act) == [refused, refused, for_good, for_good, refused]
 
 
 def test_a_target_is_looked_at_once_a_minute_and_anew_when_it_came_back(over: Any, names: Maker) -> None:
