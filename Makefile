@@ -12,6 +12,7 @@ help:
 	@echo 'make demo          the daemon against a real local stack (Ctrl-C ends it)'
 	@echo 'make test          the whole test suite, the comparison of generated pages with the code among it'
 	@echo 'make test-kills    kill -9 at 50 moments of a backup, ClickHouse with it (10 minutes); `make test` takes 4 of them'
+	@echo 'make test-fuzz     every probe against hostile servers, at length (5 minutes); `make test` takes a part of it'
 	@echo 'make lint          ruff, mypy, import floors'
 	@echo 'make format        what ruff can put right by itself'
 	@echo 'make pages         writes the generated pages of docs/reference anew'
@@ -53,6 +54,10 @@ record: venv .venv-clickhouse/.installed .venv-litellm/.installed
 
 test: venv .venv-clickhouse/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-fuzz: venv .venv-clickhouse/.installed
+	FUZZ_ROUNDS=5 $(BIN)/python -m pytest tests/services/probes/test_monitor_probes_hostile.py \
+	  tests/services/probes/test_monitor_probes_maimed.py $(ARGS)
 
 test-kills: venv .venv-clickhouse/.installed
 	BACKUP_KILLS=50 $(BIN)/python -m pytest -s tests/services/backup/test_backup_kills.py $(ARGS)

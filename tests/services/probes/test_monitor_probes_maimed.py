@@ -226,7 +226,8 @@ def test_a_good_answer_that_is_maimed_on_its_way(kind: str, good: Callable[[str]
         lengths = {one: await measured(arena, kind, one, server) for one in (every if ROUNDS > 1 else every[:1])}
         for number, (what, script) in enumerate(maimed(kind, server, max(lengths.values()))):
             port = await arena.serve(script)
-            for one in every if ROUNDS > 1 else (every[number % len(every)],):
+            # A cut is met by one signal, since all of a kind read alike; what is spoilt, in the long form, by each.
+            for one in every if ROUNDS > 1 and "ends" not in what else (every[number % len(every)],):
                 params = params_of(kind, port, one, **server.settings)
                 cases.append(Case(check=check_of(kind, params), against=what))
         return await arena.run(cases, at_once=12)
