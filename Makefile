@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Tests that run at once: one more than there are cores, since much of the time goes on waiting for outages to be seen.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: help venv demo demo-litellm record test test-kills lint format pages lock clean bench-backup
+.PHONY: help venv demo demo-litellm record test test-kills faults lint format pages lock clean bench-backup
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo 'make test          the whole test suite, the comparison of generated pages with the code among it'
 	@echo 'make test-kills    kill -9 at 50 moments of a backup, ClickHouse with it (10 minutes); `make test` takes 4 of them'
 	@echo 'make test-fuzz     every probe against hostile servers, at length (5 minutes); `make test` takes a part of it'
+	@echo 'make faults        the fault matrix: every fault against a real daemon (12 minutes); ARGS="--only redis 21", ARGS=--list'
 	@echo 'make lint          ruff, mypy, import floors'
 	@echo 'make format        what ruff can put right by itself'
 	@echo 'make pages         writes the generated pages of docs/reference anew'
@@ -61,6 +62,9 @@ test-fuzz: venv .venv-clickhouse/.installed
 
 test-kills: venv .venv-clickhouse/.installed
 	BACKUP_KILLS=50 $(BIN)/python -m pytest -s tests/services/backup/test_backup_kills.py $(ARGS)
+
+faults: venv .venv-clickhouse/.installed
+	$(BIN)/python -m demo.faults $(ARGS)
 
 bench-backup: venv
 	$(BIN)/python -m benchmarks.backup $(ARGS)

@@ -1,5 +1,7 @@
 """The ClickHouse engine, from the chdb-core wheel in .venv-clickhouse, behind a small HTTP server of ours."""
 
+import contextlib
+import resource
 import shutil
 import ssl
 import time
@@ -129,6 +131,22 @@ class Clickhouse(Server):
         self.query("SYSTEM STOP MERGES default.demo_parts")
         for number in range(parts):
             self.query(f"INSERT INTO default.demo_parts SELECT {number}")
+
+    def run_out_of_files(self, more: int = 60) -> None:
+        """Lets it open that many files more and no further, and asks for a table of 300: refused (76, errno 24)."""
+        columns = ", ".join(f"c{number} UInt8" for number in range(300))
+        wide = "min_bytes_for_wide_part = 0, min_rows_for_wide_part = 0"
+        self.query(f"CREATE TABLE default.demo_wide ({columns}) ENGINE = MergeTree ORDER BY tuple() SETTINGS {wide}")
+        self.query("INSERT INTO default.demo_wide (c0) VALUES (1)")
+        limit = len(list(Path(f"/proc/{self.pid}/fd").iterdir())) + more
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        with contextlib.suppress(DemoError):
+            self.query("SELECT * FROM default.demo_wide")
+
+    def find_files(self) -> None:
+        """Takes back what `run_out_of_files` did, by starting it anew: what was refused is counted until then."""
+        self._restart()
+        self.drop("demo_wide")
 
     def drop(self, table: str) -> None:
         """Takes away a table that one of these made."""

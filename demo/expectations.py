@@ -127,6 +127,7 @@ REAL: Mapping[str, Expected] = {
     "clickhouse/mutation": Expected(
         not_up=degraded(Cause.STUCK, "clickhouse"), shows="the demo wants it to fail", why="only changes wait for it"
     ),
+    "clickhouse/files": up("what was refused is counted from the second look on; the daemon tells it"),
     "minio": Expected(not_up=down(Cause.REFUSED, "minio"), shows="connection refused"),
     "minio/pause": Expected(not_up=down(Cause.NO_ANSWER, "minio"), shows="did not answer within"),
     "minio/bucket": Expected(not_up=down(Cause.NOT_FOUND, "minio"), shows="BACKUP_BUCKET"),

@@ -241,6 +241,12 @@ SPOILED = [
         end=lambda stack: stack.clickhouse.drop("demo_stuck"),
     ),
     Outage(
+        name="clickhouse/files",
+        says="ClickHouse may open no more files: SELECT 1 is answered, a wide table is refused with 76 (it restarts)",
+        begin=lambda stack: stack.clickhouse.run_out_of_files(),
+        end=lambda stack: stack.clickhouse.find_files(),
+    ),
+    Outage(
         name="minio/bucket",
         says="the bucket for backups is gone",
         begin=lambda stack: stack.seaweedfs.remove_bucket(),

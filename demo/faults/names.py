@@ -22,13 +22,15 @@ from demo.ports import free_port
 from demo.process import DemoError, clean_environ
 from demo.stack import Stack
 
-FOUR, SIX, ELSEWHERE, NAMESERVER, QDRANT = "127.0.0.1", "::1", "127.0.0.6", "127.0.0.7", 6333
+FOUR, SIX, QDRANT = "127.0.0.1", "::1", 6333
+OURS = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
+"""An address of this process alone, where the ports that must be certain ones are free."""
 KNOWN: Mapping[str, tuple[str, ...]] = {
     "both.internal": (FOUR, SIX),
     "old.internal": (SIX,),
     "client.internal": (FOUR, SIX),
     "lost.internal": (FOUR, SIX),
-    "moved.internal": (ELSEWHERE,),
+    "moved.internal": (OURS,),
 }
 """The names while all is well, and their addresses."""
 FAMILIES: Mapping[str, str] = {"chat-both": "ipv6", "chat-client": "ipv4"}
@@ -53,15 +55,15 @@ class Names:
             self._servers[name] = {host: Contract("chat", host=host, port=port, loop=self._loop) for host in hosts}
         self._qdrant = Contract("qdrant", api_key="demo-qdrant-key", loop=self._loop).start()
         try:
-            self._server = NameServer(NAMESERVER, KNOWN)
-            self._usual = Front(self._qdrant.port, (ELSEWHERE, QDRANT))
+            self._server = NameServer(OURS, KNOWN)
+            self._usual = Front(self._qdrant.port, (OURS, QDRANT))
         except OSError as error:
             raise DemoError(f"no names can be broken here: {error}; ports 53 and 6333 are needed") from error
-        self._moved = Front(self._qdrant.port, (ELSEWHERE, 0))
+        self._moved = Front(self._qdrant.port, (OURS, 0))
 
     def start(self) -> Self:
         """Writes the files and opens what listens. Raises DemoError where no mount namespace can be made."""
-        (self._folder / "resolv.conf").write_text(f"nameserver {NAMESERVER}\noptions timeout:1 attempts:2\n")
+        (self._folder / "resolv.conf").write_text(f"nameserver {OURS}\noptions timeout:1 attempts:2\n")
         (self._folder / "nsswitch.conf").write_text("hosts: files dns\n")
         tried = [*self._enter(), "true"]
         done = subprocess.run(tried, capture_output=True, text=True, env=clean_environ(), timeout=10, check=False)

@@ -46,7 +46,7 @@ def told(what: Mapping[str, tuple[str, str | None]]) -> str:
     """Who is told, how, and why, in words; the same said once."""
     by_told: dict[str, list[str]] = {}
     for name, (state, cause) in what.items():
-        by_told.setdefault(f"{state}, {_cell(str(cause))}", []).append(name)
+        by_told.setdefault(f"{state}, {cause}", []).append(name)
     return "; ".join(f"**{', '.join(names)}** {what}" for what, names in by_told.items()) or "nothing"
 
 
@@ -73,11 +73,11 @@ def _line(row: Row, play: Play, result: Result | None) -> Iterator[str]:
     yield _cell(row.failure)
     yield f"`{play.name}`"
     yield play.server
-    yield wanted(play.expected)
+    yield _cell(wanted(play.expected))
     if result is None:
         yield "not played"
     else:
-        yield told(result.told) if result.right else f"WRONG: {_cell('; '.join(result.problems))}"
+        yield _cell(told(result.told)) if result.right else f"WRONG: {_cell('; '.join(result.problems))}"
     yield _cell(row.apart)
     yield _seconds(result.seen_after if result else None)
     yield _seconds(result.told_after if result else None)

@@ -1,13 +1,15 @@
 """The rows of the matrix, in our own words; the numbers are those of the list of failures the project began with."""
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from config.causes import Cause
-from demo.expectations import Expected, Told, degraded, down
+from demo.expectations import Expected, Told, degraded, down, expected
 from demo.faults.matrix import SLOW, TRACE, Play, Row
 from demo.mistakes import Mistake, Variables
 
 QUEUES = frozenset({"redis"})
+WEB = frozenset({"langfuse-web"})
 NEAR_LITELLM = frozenset({"open-webui", "saas-api"})
 
 
@@ -19,8 +21,10 @@ def _queue(fault: str) -> Play:
     return _play(f"langfuse-worker/{fault}", uses=QUEUES, on="real Valkey, Langfuse's queues in it")
 
 
-def _old(name: str, fault: str, shows: str) -> Play:
-    return _play(f"{name}/{fault}", wanted=Expected(not_up=down(Cause.DEPENDENCY, name), shows=shows))
+def _old(name: str, fault: str, shows: str, state: Literal["down", "degraded"] = "down") -> Play:
+    """A fault of LiteLLM's stand-in as an older version."""
+    same = expected(f"litellm/{fault}").not_up["litellm"]
+    return _play(f"{name}/{fault}", wanted=Expected(not_up={name: Told(state, same.cause)}, shows=shows))
 
 
 def _wrong(variable: str, says: str, value: Callable[[Variables], str], wanted: Expected, *, on: str = "") -> Play:
@@ -46,6 +50,7 @@ ROWS: tuple[Row, ...] = (
             _play("litellm/db_lost", uses=NEAR_LITELLM),
             _old("litellm-old", "db_lost", "database fails"),
             _old("litellm-spring", "db_lost", LOST),
+            _old("litellm-bare", "db_lost", LOST, "degraded"),
         ),
         apart="PostgreSQL is asked itself: if it is well, LiteLLM has lost its connection, and PostgreSQL is not "
         "named. The answer is read in each of its forms (200, 503 with a text, 503 with db)",
@@ -101,7 +106,12 @@ ROWS: tuple[Row, ...] = (
     Row(
         number=6,
         failure="A provider refuses the key LiteLLM has for it",
-        plays=(_play("litellm/provider_key_expired", uses=NEAR_LITELLM),),
+        plays=(
+            _play("litellm/provider_key_expired", uses=NEAR_LITELLM),
+            _old("litellm-old", "provider_quota_spent", "out of money or quota", "degraded"),
+            _old("litellm-spring", "provider_model_retired", "Providers retire models", "degraded"),
+            _old("litellm-bare", "provider_gone", "does not reach a provider", "degraded"),
+        ),
         apart="LiteLLM takes our key, and its own stored checks hold the provider's 401. Quota spent, model retired "
         "and provider out of reach have causes of their own",
     ),
@@ -164,10 +174,49 @@ ROWS: tuple[Row, ...] = (
         failure="The bucket is missing",
         plays=(
             _play("minio/bucket"),
+            _play("minio/other_bucket"),
             _play("langfuse-web/bucket_missing", within=TRACE),
             _queue("jobs_without_bucket"),
         ),
         apart="the store is well and a signed question for the bucket is 404; Langfuse's own words say which bucket",
+    ),
+    Row(
+        number=14,
+        failure="ClickHouse's disk is full, as of its own logs",
+        plays=(_play("clickhouse/disk", uses=WEB),),
+        apart="/ping and SELECT 1 are well; the free space of each disk is read, the size of its own logs has a signal "
+        "of its own, and refused inserts are counted by their code (243)",
+    ),
+    Row(
+        number=15,
+        failure="ClickHouse has too little memory for what Langfuse asks",
+        plays=(_play("clickhouse/memory", uses=WEB),),
+        apart="/ping and SELECT 1 are well; a query that needs as much as Langfuse's do is refused with 241",
+    ),
+    Row(
+        number=16,
+        failure="ClickHouse refuses inserts: too many parts",
+        plays=(_play("clickhouse/parts"),),
+        apart="parts are counted against the limit of their own table before and when inserts fail with 252",
+    ),
+    Row(
+        number=17,
+        failure="A mutation of ClickHouse's is stuck",
+        plays=(_play("clickhouse/mutation"),),
+        apart="is_done is 0 and there is a reason it failed for, which is told",
+    ),
+    Row(
+        number=20,
+        failure="ClickHouse may open no more files",
+        plays=(
+            _play(
+                "clickhouse/files",
+                wanted=Expected(not_up=degraded(Cause.CAPACITY, "clickhouse"), shows="files"),
+                uses=WEB,
+                within=SLOW,
+            ),
+        ),
+        apart="/ping and SELECT 1 are well; what was refused is counted by its code, here 76 with errno 24",
     ),
     Row(
         number=21,

@@ -17,17 +17,23 @@ from demo.process import DemoError
 
 POLL = 0.2
 HOLD = INTERVAL + 2 * CONFIRM + TIMEOUT
-"""Seconds a fault lasts at least: whoever is blamed wrongly is blamed within three looks."""
+"""Whoever is blamed wrongly is blamed within three looks."""
 PATIENCE = 60.0
-"""Seconds in which everything must be up, at the start and after a fault."""
 
 
 class Runner:
-    """Plays faults on a started bench. `tell` is called with each result."""
+    """Plays faults on a started bench. `tell` is called with each result.
 
-    def __init__(self, bench: Bench, tell: Callable[[Result], None]) -> None:
+    A fault lasts `hold` seconds at least; all must be up within `patience` seconds, at the start and after each.
+    """
+
+    def __init__(
+        self, bench: Bench, tell: Callable[[Result], None], *, hold: float = HOLD, patience: float = PATIENCE
+    ) -> None:
         self._bench = bench
         self._tell = tell
+        self._hold = hold
+        self._patience = patience
 
     def run(self, plays: Sequence[Play]) -> list[Result]:
         """Plays all of them in rounds; those of a round that was not right are played again, each alone."""
@@ -94,7 +100,7 @@ class Runner:
         latest, limit = max(began.values()), max(play.within for play in plays)
         while (passed := time.time() - latest) < limit:
             sighting.look(daemon.services().values(), time.time())
-            if passed >= HOLD and all(sighting.stands(play.expected) for play in plays):
+            if passed >= self._hold and all(sighting.stands(play.expected) for play in plays):
                 break
             if not daemon.running:
                 raise DemoError(f"the daemon has ended; its log says:\n{daemon.log_end()}")
@@ -112,7 +118,7 @@ class Runner:
 
     def _until_up(self, daemon: Daemon) -> str:
         """Waits until everything is up; what is not, in words, when it takes too long."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self._patience
         left: dict[str, str] = {"the daemon": "silent"}
         while left and time.monotonic() < deadline:
             services = daemon.services()
