@@ -139,13 +139,13 @@ def _well(status: ServiceStatus) -> Reasoning:
 def _step(status: ServiceStatus, decided: CheckStatus) -> str:
     """Which rule fired on which evidence."""
     assert decided.outcome is not None
-    seen = f"{decided.check.name} saw: {decided.outcome.evidence.text}."
+    seen = f"{decided.check.name} saw: {decided.outcome.evidence.text.rstrip('. ')}."
     found = decide(status.service, decided.check, decided.outcome)
     if found is None:
         return seen
     rule, sign = found
     proof = f"its answer shows “{sign.name}”" if sign else rule.proof
-    return f"{seen} That is {rule.cause.value}: {proof}."
+    return f"{seen} That is {rule.cause.value} ({proof})."
 
 
 def _suspects(decided: CheckStatus, parents: list[ServiceStatus]) -> list[ServiceStatus]:
