@@ -15,17 +15,18 @@ _MICROSERVICES = ("api-gateway", "chat", "inference", "agent", "retrieval")
 _FASTAPI = ("litellm", "r2r", "open-webui", "saas-api", *_MICROSERVICES)
 
 # How services of this stack make themselves known where another one should be, in the words of an http probe; and the
-# presets whose services may well answer like that.
+# presets whose services may well answer like that. Many a service of somebody's own says the plainest of it.
 _FINGERPRINTS = (
     ("Qdrant", ("qdrant",), r'"title": ?"qdrant - vector search engine'),
     ("ClickHouse", ("clickhouse",), r"it says: Ok\.$"),
     ("LiteLLM", ("litellm",), r"it says: \"I'm alive!"),
     ("R2R", ("r2r",), r'"results": ?\{"message": ?"ok"'),
     ("Langfuse", ("langfuse-web",), r'"status": ?"OK", ?"version"|HTML page titled “Langfuse'),
-    ("Langfuse's worker", ("langfuse-worker",), r'it says: \{"status": ?"ok"\}'),
-    ("Open WebUI", ("open-webui",), r'HTML page titled “Open WebUI|it says: \{"status": ?true\}'),
+    ("Langfuse's worker", ("langfuse-worker", "custom"), r'it says: \{"status": ?"ok"\}'),
+    ("Open WebUI", ("open-webui",), r"HTML page titled “Open WebUI"),
+    ("Open WebUI's health", ("open-webui", "custom"), r'it says: \{"status": ?true\}'),
     ("the SaaS API", ("saas-api",), r'"service": ?"saas-llm-api"'),
-    ("one of Open WebUI's own services", _MICROSERVICES, r'it says: \{"status": ?"healthy"\}'),
+    ("one of Open WebUI's own services", (*_MICROSERVICES, "custom"), r'it says: \{"status": ?"healthy"\}'),
     ("Watchkeeper itself", (), r'it says: \{"status": ?"ok", ?"why"'),
     ("MinIO's console", (), r"HTML page titled “MinIO Console"),
     ("an S3 store", ("minio",), r"<Error>\s*<Code>|<ListAllMyBucketsResult"),

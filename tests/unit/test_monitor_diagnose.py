@@ -371,6 +371,13 @@ def test_a_stranger_is_called_by_its_name() -> None:
     assert found("http", seen).sentence == "What answers at shop.internal:7 is Qdrant, and not The Shop."
 
 
+@pytest.mark.parametrize("body", ['{"status":"ok"}', '{"status": "healthy"}', '{"status": true}'])
+def test_plain_words_name_nobody_where_the_service_is_somebodys_own(body: str) -> None:
+    seen = outcome(A, code="200", sign="expect_json", text=f"HTTP 200, not so in the answer; it says: {body}")
+    assert found("http", seen, service(kind="custom")).cause == Cause.BAD_ANSWER
+    assert found("http", seen, service(kind="langfuse-web")).cause == Cause.WRONG_SERVICE
+
+
 def test_a_service_is_no_stranger_at_its_own_address() -> None:
     page = outcome(G, code="200", sign="json", text="HTTP 200, a page; it says: HTML page titled “Langfuse”")
     assert "is Langfuse, and not" in found("http", page, service(kind="litellm")).sentence
