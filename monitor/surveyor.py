@@ -11,6 +11,8 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
+import structlog
+
 from config.checks import (
     ClickhouseParams,
     DnsParams,
@@ -31,6 +33,8 @@ from monitor.probes.base import Outcome, ProbeContext, Sight, Verdict, clean
 from monitor.truth import DEADLINE, look
 from monitor.vantage import Side, side_of
 from monitor.ways import REACHED_OVER, Finding, NetworkTruth, Speech
+
+log = structlog.get_logger()
 
 Weigh = Callable[[Service, Check, Outcome, float], Awaitable[Outcome]]
 
@@ -78,7 +82,8 @@ class Surveyor:
         self._well_rest = well_rest
         self._deadline = deadline
         self._usual_port = usual_port
-        hosts = {target(check)[0] for service in services for check in service.checks if check.kind in PLAIN}
+        self._places = {target(check) for service in services for check in service.checks if check.kind in PLAIN}
+        hosts = {host for host, _ in self._places}
         self._names: Mapping[Side, list[str]] = {
             side: sorted(host for host in hosts if host and side_of(host) == side and named(host)) for side in Side
         }
@@ -97,7 +102,8 @@ class Surveyor:
         if not host or host.startswith(("/", "@")):
             return None
         side = side_of(host)
-        inside = side == Side.INSIDE and named(host)
+        # At a bare address, or under a name that another watched service has too, that port may be somebody else's.
+        usual = self._usual_port(service) if port and side == Side.INSIDE and named(host) else 0
         found = await look(
             host,
             port,
@@ -105,7 +111,7 @@ class Surveyor:
             asked=asked(check.params),
             wanted=wanted(check.params),
             listen=listen,
-            usual_port=self._usual_port(service) if inside and port else 0,
+            usual_port=0 if (host, usual) in self._places else usual,
             others=[name for name in self._names[side] if name != host][:NAMES_ASKED],
             deadline=self._deadline,
         )
@@ -115,7 +121,15 @@ class Surveyor:
         """Gives the outcome with what is known of the network: the truth where it failed, the fact where it is well.
 
         At most once a minute for one target, however many checks it has, the ways there are looked at anew.
+        Raises nothing but CancelledError.
         """
+        try:
+            return await self._survey(service, check, outcome)
+        except Exception:  # the outcome is known without it: a fault of ours here must not end the watch
+            log.exception("survey_failed", service=service.name, check=check.name)
+            return outcome
+
+    async def _survey(self, service: Service, check: Check, outcome: Outcome) -> Outcome:
         if check.kind not in PLAIN:
             return outcome
         place = target(check)
@@ -128,7 +142,14 @@ class Surveyor:
         if outcome.verdict != Verdict.FAIL or not (seen.sight in _LOOKS or waits) or seen.code in _TOLD_BY_TLS:
             return outcome
         listen = waits or seen.sight in (Sight.RESET, Sight.GARBLED, Sight.TLS)
-        kept = (place, asked(check.params), wanted(check.params), seen.sight, self._recoveries.get(place, 0))
+        kept = (
+            place,
+            service.kind,
+            asked(check.params),
+            wanted(check.params),
+            seen.sight,
+            self._recoveries.get(place, 0),
+        )
         truth = await self._context.shared(
             ("network", kept), lambda: self.look(service, check, listen=listen), self._rest
         )
@@ -171,7 +192,7 @@ class Surveyor:
     def _count(self, service: Service, check: Check, outcome: Outcome) -> None:
         """Notes since when a target does nothing but refuse, and when it is well again: it is looked at anew then."""
         place, who = target(check), (service.name, check.name)
-        if outcome.verdict == Verdict.UNKNOWN:
+        if outcome.verdict == Verdict.UNKNOWN or not outcome.available:
             return
         if outcome.evidence.sight == Sight.REFUSED:
             self._refused_since.setdefault(place, asyncio.get_running_loop().time())

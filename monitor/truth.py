@@ -81,7 +81,7 @@ def _literal(host: str) -> bool:
     """Whether a host is written as an address."""
     try:
         socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return True
 

@@ -17,7 +17,7 @@ from config.services import Check, Service
 from monitor.diagnose.base import Diagnosis
 from monitor.diagnose.table import diagnose
 from monitor.net import LookUp, Resolver
-from monitor.probes.base import Evidence, Outcome, Sight, Verdict
+from monitor.probes.base import NOT_AVAILABLE, Evidence, Outcome, ProbeContext, Sight, Verdict
 from monitor.surveyor import Surveyor, wanted
 from monitor.watch import as_it_is
 from monitor.ways import REACHED_OVER, REFUSED_LONG, Reach, Speech
@@ -187,24 +187,26 @@ def test_the_usual_port_takes_what_another_one_refuses(mine: Any, silent: Any, s
 
     async def act(scene: Any) -> tuple[Outcome, ...]:
         stage = await scene.serve(silent)
-        surveyor = Surveyor((), scene.context, usual_port=lambda _: stage.port)
         found = []
-        for host in ("both.internal", "127.0.0.1"):
+        for host, others in (("both.internal", ()), ("127.0.0.1", ()), ("both.internal", (stage.port,))):
             one = service(TcpParams(host=host, port=closed), kind="litellm")
+            known = [service(TcpParams(host=host, port=port)) for port in others]
+            surveyor = Surveyor((one, *known), ProbeContext(), usual_port=lambda _: stage.port)
             outcome = await scene.ask("tcp", one.checks[0].params)
             found.append(await surveyor.survey(one, one.checks[0], outcome))
         return tuple(found)
 
-    by_name, by_address = mine(act)
+    by_name, by_address, beside_another = mine(act)
     one = service(TcpParams(host="both.internal", port=closed))
     assert told(one, by_name).cause == Cause.WRONG_PORT
-    # At a bare address many services may live, and that port may be another one's.
-    assert told(one, by_address).cause == Cause.REFUSED
+    # At a bare address many services may live; and that port may be known to be another one's.
+    assert told(one, by_address).cause == told(one, beside_another).cause == Cause.REFUSED
 
 
 def test_ten_minutes_of_refusals_are_told_and_forgotten_after_an_answer(over: Any, shut: Maker) -> None:
     one = service(TcpParams(host="127.0.0.1", port=shut()))
     well = Outcome(verdict=Verdict.PASS, latency=0.1, evidence=evidence(Sight.ANSWERED))
+    forgone = replace(well, evidence=Evidence(sight=Sight.NOT_ASKED, text="x", sign=NOT_AVAILABLE))
 
     async def act(watcher: Any) -> list[Cause]:
         surveyor, causes = Surveyor((one,), watcher.context), []
@@ -213,6 +215,7 @@ def test_ten_minutes_of_refusals_are_told_and_forgotten_after_an_answer(over: An
                 await surveyor.survey(one, one.checks[0], well)
                 continue
             watcher.wait(wait)
+            await surveyor.survey(one, one.checks[0], forgone)  # another check of it, which tells nothing
             outcome = await watcher.ask("tcp", one.checks[0].params)
             causes.append(told(one, await surveyor.survey(one, one.checks[0], outcome)).cause)
         return causes
@@ -275,6 +278,19 @@ def test_the_first_question_in_ten_minutes_may_wake_a_service(
     assert [first.verdict, second.verdict, third.verdict] == [Verdict.PASS, verdict, Verdict.FAIL]
     if verdict == Verdict.UNKNOWN:
         assert told(one, second).cause == Cause.WAKING
+
+
+def test_a_fault_of_ours_in_looking_leaves_the_outcome_as_it_is(run: Any) -> None:
+    def broken(_: Service) -> int:
+        raise RuntimeError("a bug")
+
+    one = service(TcpParams(host="shop.internal", port=9))
+    failed = Outcome(verdict=Verdict.FAIL, latency=0.1, evidence=evidence(Sight.REFUSED))
+
+    async def act(scene: Any) -> Outcome:
+        return await Surveyor((one,), scene.context, usual_port=broken).survey(one, one.checks[0], failed)
+
+    assert run(act) is failed
 
 
 def test_a_service_that_hangs_is_not_burdened(run: Any, silent: Any) -> None:
