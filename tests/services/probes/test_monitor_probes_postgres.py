@@ -82,7 +82,7 @@ def test_an_address_that_swallows_packets_does_not_hide_one_that_works(
         ({"password": None}, "28P01", Cause.AUTH),
         ({"user": "nobody"}, "28P01", Cause.AUTH),
         ({"database": "nowhere"}, "3D000", Cause.NOT_FOUND),
-        ({"options": {"sslmode": "require"}}, "no_tls", Cause.TLS),
+        ({"options": {"sslmode": "require"}}, "no_tls", Cause.TLS_ON_PLAIN),
     ],
 )
 def test_a_refusal_tells_why(run: Any, postgres: Postgres, changes: dict[str, Any], code: str, proves: Cause) -> None:
