@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from config.services import discover
 from demo.faults.bench import Bench
 from demo.faults.matrix import Play
 from demo.faults.page import PAGE, page, told
@@ -58,12 +59,14 @@ def run(plays: Sequence[Play], *, write: bool) -> int:
             for note in bench.stack.notes:
                 console.print(f"Note: {note}.")
             results = Runner(bench, lambda result: console.print(line(result))).run(plays)
+            services = {service.name: service for service in discover(bench.variables).services}
         finally:
             bench.stop()
     wrong = [result for result in results if not result.right]
     console.print(f"{len(results) - len(wrong)} of {len(results)} are told right; {time.monotonic() - began:.0f} s")
     if write:
-        PAGE.write_text(page(ROWS, {result.play.name: result for result in results}, NOT_PRODUCED), encoding="utf-8")
+        by_name = {result.play.name: result for result in results}
+        PAGE.write_text(page(ROWS, by_name, NOT_PRODUCED, services), encoding="utf-8")
         console.print(f"written: {PAGE}")
     return 1 if wrong else 0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from demo.expectations import Expected, expected
 from demo.mistakes import MISTAKES, Mistake
@@ -101,3 +102,13 @@ def rounds(plays: Iterable[Play]) -> Sequence[Sequence[Play]]:
 def _variables_differ(play: Play, others: Iterable[Play]) -> bool:
     """Whether no other one sets the same variable."""
     return not play.mistake or all(other.mistake.variable != play.mistake.variable for other in others if other.mistake)
+
+
+def play(name: str, **facts: Any) -> Play:
+    """A play by its name; `facts` are the other fields of Play."""
+    return Play(name=name, **facts)
+
+
+def queue(fault: str) -> Play:
+    """A fault of the worker's queues, which live in Redis."""
+    return play(f"langfuse-worker/{fault}", uses=frozenset({"redis"}), on="real Valkey, Langfuse's queues in it")

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+from config.services import Service
 from demo.expectations import Expected
-from demo.faults.bench import CONFIRM, INTERVAL
+from demo.faults.bench import CONFIRM, INTERVAL, THRESHOLDS
 from demo.faults.matrix import Play, Row
 from demo.faults.sighting import Result
 
+OWN_CONFIRM = 10.0  # seconds
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "fault-matrix.md"
 
 HEAD = f"""# The fault matrix
@@ -18,18 +21,23 @@ it is about; when no other service is told; and when all is up again once it is 
 
 The daemon is in a hurry here: a look every {INTERVAL:g} s and a second look after {CONFIRM:g} s, where its own pace is
 60 s and 10 s. “Seen” is the time from the fault to the first look that did not pass, “told” that to the confirmed
-state: three misses in a row, or three looks for a warning. At its own pace a miss is seen within 60 s and told 20 s
-later, a warning is told within three minutes, and what is asked only every five minutes that much later. The times are
-those of one run.
+state: three misses in a row, or three looks for a warning. They are those of one run. The last column is what that
+comes to at its own pace, at most, by the checks that told it and their intervals; answers that are waited for come on
+top, up to 10 s each.
 
 A contract server answers as the real service does, version by version, where no real one can be had or be made to fail
 like that; how an outage begins stands in [outages](outages.md), what a cause means in [causes](causes.md).
 """
 
 
-def page(rows: Iterable[Row], results: Mapping[str, Result], not_produced: Mapping[int, str]) -> str:
-    """The whole page. `results` by the play's name; one that is missing was not played."""
-    return "\n".join([HEAD, *_table(rows, results), "", "## Not played", "", *_left(not_produced)]) + "\n"
+def page(
+    rows: Iterable[Row],
+    results: Mapping[str, Result],
+    not_produced: Mapping[int, str],
+    services: Mapping[str, Service] = MappingProxyType({}),
+) -> str:
+    """The whole page. `results` by the play's name, without those not played; `services` at their own pace."""
+    return "\n".join([HEAD, *_table(rows, results, services), "", "## Not played", "", *_left(not_produced)]) + "\n"
 
 
 def expected(rows: Iterable[Row]) -> dict[str, Result]:
@@ -38,8 +46,8 @@ def expected(rows: Iterable[Row]) -> dict[str, Result]:
 
 
 def without_times(text: str) -> str:
-    """The page without the two columns that differ from run to run."""
-    return "\n".join(line.rsplit(" | ", 2)[0] if line.count(" | ") >= 7 else line for line in text.splitlines())
+    """The page without the three columns that may differ from run to run."""
+    return "\n".join(line.rsplit(" | ", 3)[0] if line.count(" | ") >= 8 else line for line in text.splitlines())
 
 
 def told(what: Mapping[str, tuple[str, str | None]]) -> str:
@@ -59,13 +67,13 @@ def _right(play: Play) -> Result:
     return Result(play=play, told={name: (one.state, one.cause.value) for name, one in play.expected.not_up.items()})
 
 
-def _table(rows: Iterable[Row], results: Mapping[str, Result]) -> Iterator[str]:
-    yield "| # | fault | how | on | expected | told | told apart | seen s | told s |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+def _table(rows: Iterable[Row], results: Mapping[str, Result], services: Mapping[str, Service]) -> Iterator[str]:
+    yield "| # | fault | how | on | expected | told | told apart | seen s | told s | at its own pace |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for row in rows:
         for play in row.plays:
             result = results.get(play.name)
-            yield f"| {' | '.join(_line(row, play, result))} |"
+            yield f"| {' | '.join([*_line(row, play, result), *_times(play, result, services)])} |"
 
 
 def _line(row: Row, play: Play, result: Result | None) -> Iterator[str]:
@@ -79,8 +87,32 @@ def _line(row: Row, play: Play, result: Result | None) -> Iterator[str]:
     else:
         yield _cell(told(result.told)) if result.right else f"WRONG: {_cell('; '.join(result.problems))}"
     yield _cell(row.apart)
+
+
+def _times(play: Play, result: Result | None, services: Mapping[str, Service]) -> Iterator[str]:
     yield _seconds(result.seen_after if result else None)
     yield _seconds(result.told_after if result else None)
+    service = services.get(next(iter(play.expected.not_up), ""))
+    seconds = own_pace(service, result.checks) if service and result else None
+    yield "–" if seconds is None else f"{seconds:.0f} s"
+
+
+def own_pace(service: Service, bad: Mapping[str, str]) -> float | None:
+    """Seconds until it is told at its own pace, at most, by the earliest of the checks that are `bad` with a verdict.
+
+    None where none is, or where WATCH_FILE had to lower a threshold for it here.
+    """
+    known = {check.name: check for check in service.checks}
+    if any((service.kind, name) in THRESHOLDS for name in bad):
+        return None
+    within = []
+    for name, verdict in bad.items():
+        check = known.get(name)
+        if check and verdict == "fail":
+            within.append(check.interval + (check.failure_threshold - 1) * OWN_CONFIRM)
+        elif check:
+            within.append(check.interval * check.warn_threshold)
+    return min(within, default=None)
 
 
 def _seconds(value: float | None) -> str:

@@ -20,7 +20,7 @@ class Seen:
     text: str = ""
     missed_at: float | None = None
     told: list[tuple[float, str, str | None]] = field(default_factory=list)
-    checks: tuple[str, ...] = ()
+    checks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def bad(self) -> bool:
@@ -30,14 +30,17 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of one play. `problems` says in words what is wrong; `seen_after` and `told_after` are seconds."""
+    """What came of one play. `problems` says in words what is wrong; `seen_after` and `told_after` are seconds.
+
+    `checks` are those of the first service that are confirmed bad, and their verdicts.
+    """
 
     play: Play
     told: Mapping[str, tuple[str, str | None]]
     problems: tuple[str, ...] = ()
     seen_after: float | None = None
     told_after: float | None = None
-    checks: tuple[str, ...] = ()
+    checks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def right(self) -> bool:
@@ -65,7 +68,9 @@ class Sighting:
         if seen.bad and (seen.state, seen.cause) != before:
             seen.told.append((at, seen.state, seen.cause))
         amiss = {check["name"]: _epoch(check["last_run_at"]) for check in service["checks"] if _amiss(check)}
-        seen.checks = tuple(check["name"] for check in service["checks"] if check["state"] in BAD)
+        seen.checks = {
+            str(check["name"]): str(check["verdict"]) for check in service["checks"] if check["state"] in BAD
+        }
         newest = [ran for ran in amiss.values() if ran >= self.began]
         if newest and seen.missed_at is None:
             seen.missed_at = min(newest)
@@ -102,7 +107,7 @@ def judged(play: Play, sighting: Sighting, *, began: float, others: Iterable[str
         problems=tuple(problems),
         seen_after=max(0.0, min(missed) - began) if missed else None,
         told_after=max(0.0, max(final) - began) if final and not problems else None,
-        checks=seen[first].checks if first else (),
+        checks=seen[first].checks if first else {},
     )
 
 

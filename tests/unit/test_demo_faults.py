@@ -19,7 +19,7 @@ from demo.faults.__main__ import chosen
 from demo.faults.bench import INTERVAL, OLD, watch_text
 from demo.faults.matrix import Play, rounds
 from demo.faults.nameserver import AAAA, NXDOMAIN, A, answer
-from demo.faults.page import PAGE, expected, page, without_times
+from demo.faults.page import PAGE, expected, own_pace, page, without_times
 from demo.faults.rows import NOT_PRODUCED, ROWS
 from demo.faults.runner import Runner
 from demo.faults.sighting import Sighting, judged
@@ -50,6 +50,15 @@ def test_every_play_is_known_once_and_says_what_must_be_told() -> None:
 def test_the_page_is_of_this_matrix_and_all_of_it_is_right() -> None:
     written = PAGE.read_text(encoding="utf-8")
     assert without_times(written) == without_times(page(ROWS, expected(ROWS), NOT_PRODUCED)), "run: make faults"
+
+
+def test_how_soon_it_is_told_at_its_own_pace() -> None:
+    (postgres,) = discover({"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d"}).services
+    assert own_pace(postgres, {"query": "fail"}) == 80
+    assert own_pace(postgres, {"slots": "warn"}) == 180
+    assert own_pace(postgres, {"wraparound": "fail", "replication": "warn"}) == 320
+    assert own_pace(postgres, {"query": "fail", "transactions": "warn"}) is None  # that one's threshold is lowered here
+    assert own_pace(postgres, {}) is None
 
 
 def test_no_two_plays_of_a_round_share_a_service() -> None:
@@ -250,7 +259,7 @@ def test_the_name_server_answers_what_it_knows(name: str, kind: int, code: int, 
     flags, questions, answers = struct.unpack_from("!HHH", said, 2)
     assert (said[:2], flags & 0x800F, questions, answers) == (asked[:2], 0x8000 | code, 1, len(addresses))
     record = said[len(asked) + 12 :]
-    assert [str(ipaddress.ip_address(record))] * bool(record) == addresses
+    assert ([str(ipaddress.ip_address(record))] if record else []) == addresses
 
 
 @given(st.binary(max_size=80))
