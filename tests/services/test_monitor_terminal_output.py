@@ -36,7 +36,7 @@ def test_in_a_file_no_line_is_wrapped_and_no_word_cut() -> None:
     with monitor("check", "agent") as process:
         said, _ = process.communicate(timeout=30)
     lines = said.decode().splitlines()
-    (told,) = (line for line in lines if "refuses the connection" in line)
+    told = next(line for line in lines if "refuses the connection" in line)
     assert "nothing listens on that port." in told
     assert len(told) > 80
     assert all(line == line.rstrip() for line in lines)
