@@ -156,6 +156,9 @@ REAL: Mapping[str, Expected] = {
     "langfuse-worker/jobs_overdue": Expected(
         not_up=degraded(Cause.LAGGING, "langfuse-worker"), shows="the oldest job waits for 60 min"
     ),
+    "langfuse-worker/jobs_stand": up(
+        "jobs may wait for a moment; that none is taken the daemon tells after four minutes"
+    ),
     "langfuse-worker/queue_paused": Expected(not_up=degraded(Cause.STUCK, "langfuse-worker"), shows="is paused"),
     "langfuse-worker/jobs_given_up": Expected(
         not_up=degraded(Cause.DEPENDENCY, "langfuse-worker"), shows="Memory limit"

@@ -292,6 +292,11 @@ SPOILED = [
         "jobs that were due an hour ago are still delayed: no worker looks, and its health is green",
         lambda queues: queues.delay(40, overdue=3600),
     ),
+    _queue_outage(
+        "jobs_stand",
+        "jobs have just come, and none of them is taken: its health is green",
+        lambda queues: queues.add(40),
+    ),
     _queue_outage("queue_paused", "its queue is paused, and jobs wait in it", _paused),
     _queue_outage(
         "jobs_given_up",

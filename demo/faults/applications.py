@@ -5,7 +5,7 @@ from typing import Literal
 
 from config.causes import Cause
 from demo.expectations import Expected, Told, degraded, down, expected
-from demo.faults.matrix import SLOW, TRACE, Play, Row, play, queue
+from demo.faults.matrix import SLOW, TRACE, WEDGED, Play, Row, play, queue
 from demo.mistakes import Mistake, Variables
 
 NEAR_LITELLM = frozenset({"open-webui", "saas-api"})
@@ -108,6 +108,11 @@ APPLICATIONS: tuple[Row, ...] = (
         number=11,
         failure="Langfuse's worker takes no jobs, and its health is green",
         plays=(
+            queue(
+                "jobs_stand",
+                wanted=Expected(not_up=degraded(Cause.STUCK, "langfuse-worker"), shows="none was taken for 4 min"),
+                within=WEDGED,
+            ),
             queue("jobs_wait"),
             queue("jobs_overdue"),
             queue("queue_paused"),

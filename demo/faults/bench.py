@@ -26,6 +26,7 @@ OLD = {"litellm-old": "1.80.8", "litellm-spring": "1.83.0", "litellm-bare": "1.8
 THRESHOLDS: Mapping[tuple[str, str], str] = {
     ("postgres", "transactions"): "warn = 5",
     ("postgres", "idle_in_transaction"): "warn = 5",
+    ("langfuse-worker", "queues"): "warn = 255",
     ("langfuse-web", "trace"): "every = 60\nwarn = 20\nfail = 25",
 }
 """What WATCH_FILE says of checks that would have to be waited for by the hour."""

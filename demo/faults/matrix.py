@@ -7,8 +7,8 @@ from typing import Any
 from demo.expectations import Expected, expected
 from demo.mistakes import MISTAKES, Mistake
 
-QUICK, SLOW, TRACE = 40.0, 75.0, 120.0
-"""Seconds within which a play must be told: three looks; what takes longer to show; what a trace a minute must show."""
+QUICK, SLOW, TRACE, WEDGED = 40.0, 75.0, 120.0, 320.0
+"""Seconds within which a play is told: three looks; what takes longer; a trace a minute; four minutes of no job."""
 
 SERVERS = {
     "postgres": "real PostgreSQL",
@@ -109,6 +109,7 @@ def play(name: str, **facts: Any) -> Play:
     return Play(name=name, **facts)
 
 
-def queue(fault: str) -> Play:
+def queue(fault: str, **facts: Any) -> Play:
     """A fault of the worker's queues, which live in Redis."""
-    return play(f"langfuse-worker/{fault}", uses=frozenset({"redis"}), on="real Valkey, Langfuse's queues in it")
+    where = "real Valkey, Langfuse's queues in it"
+    return play(f"langfuse-worker/{fault}", uses=frozenset({"redis"}), on=where, **facts)
