@@ -41,6 +41,7 @@ Weigh = Callable[[Service, Check, Outcome, float], Awaitable[Outcome]]
 REST = 60.0  # seconds from one look at a target that fails to the next
 WELL_REST = 300.0  # seconds from one look at a target that is well to the next
 SLEEPS_AFTER = 600.0  # seconds that nobody asked, after which a platform lets a service sleep
+AT_ONCE = 24  # looks under way: four sockets and two look-ups each, which the probes must not miss
 NAMES_ASKED = 3  # other names that are looked up where one does not resolve
 
 # What the network itself said; whatever got an answer in its own protocol needs no look at the ways there.
@@ -58,6 +59,10 @@ def _usual_port(service: Service) -> int:
     """The port of the service's preset, 0 where it has none."""
     preset = presets().get(service.kind)
     return preset.port if preset else 0
+
+
+class _Busy(Exception):  # noqa: N818 -- no error: later is soon enough
+    """As many looks are under way as there may be."""
 
 
 class Surveyor:
@@ -91,12 +96,16 @@ class Surveyor:
         self._recoveries: dict[tuple[str, int], int] = {}
         self._refused_since: dict[tuple[str, int], float] = {}
         self._well_at: dict[tuple[str, int], float] = {}
+        self._looking = 0
         self._asked_at: dict[tuple[str, int], float] = {}
 
-    async def look(self, service: Service, check: Check, *, listen: bool = False) -> NetworkTruth | None:
+    async def look(
+        self, service: Service, check: Check, *, listen: bool = False, well: bool = False
+    ) -> NetworkTruth | None:
         """Looks now at every way to where `check` looks; None for what is no place in the network.
 
-        `listen`: a port that opens is also asked what it speaks. Takes 2.5 s at most and raises nothing.
+        `listen`: a port that opens is also asked what it speaks. `well`: it answers, so that no other port is tried.
+        Takes 2.5 s at most.
         """
         host, port = target(check)
         if not host or host.startswith(("/", "@")):
@@ -104,17 +113,21 @@ class Surveyor:
         side = side_of(host)
         # At a bare address, or under a name that another watched service has too, that port may be somebody else's.
         usual = self._usual_port(service) if port and side == Side.INSIDE and named(host) else 0
-        found = await look(
-            host,
-            port,
-            context=self._context,
-            asked=asked(check.params),
-            wanted=wanted(check.params),
-            listen=listen,
-            usual_port=0 if (host, usual) in self._places else usual,
-            others=[name for name in self._names[side] if name != host][:NAMES_ASKED],
-            deadline=self._deadline,
-        )
+        self._looking += 1
+        try:
+            found = await look(
+                host,
+                port,
+                context=self._context,
+                asked=asked(check.params),
+                wanted=wanted(check.params),
+                listen=listen,
+                usual_port=0 if well or (host, usual) in self._places else usual,
+                others=[name for name in self._names[side] if name != host][:NAMES_ASKED],
+                deadline=self._deadline,
+            )
+        finally:
+            self._looking -= 1
         return replace(found, refused_for=self._refused_for((host, port)))
 
     async def survey(self, service: Service, check: Check, outcome: Outcome) -> Outcome:
@@ -150,9 +163,16 @@ class Surveyor:
             seen.sight,
             self._recoveries.get(place, 0),
         )
-        truth = await self._context.shared(
-            ("network", kept), lambda: self.look(service, check, listen=listen), self._rest
-        )
+
+        async def ask() -> NetworkTruth | None:
+            if self._looking >= AT_ONCE:
+                raise _Busy
+            return await self.look(service, check, listen=listen)
+
+        try:
+            truth = await self._context.shared(("network", kept), ask, self._rest)
+        except _Busy:
+            return outcome  # the next run of it will have its look
         if truth is None:
             return outcome
         truth = replace(truth, refused_for=self._refused_for(place))
@@ -214,10 +234,10 @@ class Surveyor:
         now = asyncio.get_running_loop().time()
         if not port or side_of(host) == Side.HERE or not named(host) or not outcome.available:
             return outcome
-        if now - self._well_at.get(place, -math.inf) < self._well_rest:
+        if now - self._well_at.get(place, -math.inf) < self._well_rest or self._looking >= AT_ONCE:
             return outcome
         self._well_at[place] = now
-        truth = await self.look(service, check)
+        truth = await self.look(service, check, well=True)
         over = truth.reached_over() if truth else ""
         facts = {**outcome.facts, REACHED_OVER: over} if over else outcome.facts
         return replace(outcome, facts=facts, evidence=replace(outcome.evidence, network=truth))

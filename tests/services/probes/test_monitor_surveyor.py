@@ -18,7 +18,7 @@ from monitor.diagnose.base import Diagnosis
 from monitor.diagnose.table import diagnose
 from monitor.net import LookUp, Resolver
 from monitor.probes.base import NOT_AVAILABLE, Evidence, Outcome, ProbeContext, Sight, Verdict
-from monitor.surveyor import Surveyor, wanted
+from monitor.surveyor import AT_ONCE, Surveyor, wanted
 from monitor.watch import as_it_is
 from monitor.ways import REACHED_OVER, REFUSED_LONG, Reach, Speech
 
@@ -278,6 +278,21 @@ def test_the_first_question_in_ten_minutes_may_wake_a_service(
     assert [first.verdict, second.verdict, third.verdict] == [Verdict.PASS, verdict, Verdict.FAIL]
     if verdict == Verdict.UNKNOWN:
         assert told(one, second).cause == Cause.WAKING
+
+
+def test_looks_take_no_more_than_their_share_of_sockets(run: Any, deaf: Maker) -> None:
+    port = deaf()
+    many = [service(TcpParams(host=f"127.0.0.{number}", port=port), name=f"s{number}") for number in range(1, 61)]
+    failed = Outcome(verdict=Verdict.FAIL, latency=0.1, evidence=evidence(Sight.NO_CONNECT))
+
+    async def act(scene: Any) -> tuple[list[Outcome], Outcome]:
+        surveyor = Surveyor(many, scene.context, deadline=0.1)
+        first = await asyncio.gather(*(surveyor.survey(one, one.checks[0], failed) for one in many))
+        return first, await surveyor.survey(many[0], many[0].checks[0], failed)
+
+    first, later = run(act)
+    assert 0 < sum(outcome.evidence.network is not None for outcome in first) <= AT_ONCE
+    assert later.evidence.network is not None
 
 
 def test_a_fault_of_ours_in_looking_leaves_the_outcome_as_it_is(run: Any) -> None:
