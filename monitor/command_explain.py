@@ -50,6 +50,9 @@ def _head(found: Explanation) -> Iterator[Text]:
         since = f"; for the daemon {held.status['state']} since {timestamp(began)} ({duration(time.time() - began)})"
     yield Text.assemble((word, style), f" now: {service.title} at {service.address}{since}")
     yield Text(thought.sentence, "bold")
+    if held and found.status.state == State.UP and not found.well:
+        why = held.status["sentence"] or "see its history below"
+        yield Text(f"The daemon holds it {held.status['state']} all the same: {why}", "yellow")
     if found.name != thought.root:
         yield Text(f"root: {thought.root}; see python -m monitor explain {thought.root}", "bold")
     for number, step in enumerate(thought.because):

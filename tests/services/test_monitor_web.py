@@ -16,6 +16,7 @@ from config.services import Check, Service
 from monitor.board import Board, CheckStatus, ServiceStatus
 from monitor.diagnose.base import Diagnosis
 from monitor.judge import CheckTrack, State, Track
+from monitor.past import DAY, Past, Watched
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
 from monitor.web.app import BindError, bind, build_app, serve
 
@@ -226,3 +227,27 @@ def test_a_taken_port_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(BindError, match=f"PORT={port} is already taken"):
             bind(port)
+
+
+def test_what_is_remembered_of_a_service_is_asked_by_its_name(site: Callable[..., Site]) -> None:
+    watched = Watched(length=DAY, by_state={State.UP: 90.0, State.DOWN: 10.0})
+    opened = [False]
+
+    async def past(service: Service) -> Past | None:
+        if not opened[0]:
+            return None
+        return Past(service=service.name, day=watched, week=watched, flips=(), facts=())
+
+    one = site(status("redis", State.UP), past=past, api_token=Secret("an api token"))
+    token = {"Authorization": "Bearer an api token"}
+    path = "/api/v1/services/redis/history"
+    assert one.get(path).status_code == 401
+    early = one.get(path, headers=token)
+    assert (early.status_code, "opening its state" in early.json()["error"]) == (503, True)
+    opened[0] = True
+    answer = one.get(path, headers=token)
+    assert (answer.status_code, answer.json()["watched"]["24h"]["shares"]) == (200, {"up": 0.9, "down": 0.1})
+    other = one.get("/api/v1/services/nobody/history", headers=token)
+    assert (other.status_code, "there are redis" in other.json()["error"]) == (404, True)
+    one.board.standby = True
+    assert "stands by" in one.get(path, headers=token).json()["error"]
