@@ -7,18 +7,19 @@ service depends on, and so for every kind in `depends_on` and `looks_at`. In wha
 `{setting}` stands for the variable that holds the address, `{key}` for the one that holds the companion `key`: there
 may be several of a kind; `{redis_setting}` and `{litellm_key}` do so for another service's;
 `{port}` stands for the port of the address. A remedy that fits one check alone stands in [checks.NAME.remedies].
+What every check of a kind has stands in [every.KIND] once; a check's own word goes before it.
 """
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Literal
 
 from config.causes import Cause
 from config.fields import Port
-from config.tables import Place, build
+from config.tables import Place, Report, build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Companion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """One known service.
+    """One known service. `checks` are whole: what `every` says of their kind is in them.
 
     `reads` is the form of its address (`config.urls.FORMS`). `family` is the suffix that names its own database, broker
     or store, besides the preset's name. `drop_paths` are endings of an address that people copy along and that are not
@@ -70,6 +71,7 @@ class Preset:
     looks_at: tuple[str, ...] = ()
     drop_paths: tuple[str, ...] = ()
     companions: Mapping[str, Companion] = field(default_factory=dict)
+    every: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def own_variables(self) -> tuple[str, ...]:
         """Every variable that can name its address."""
@@ -92,5 +94,13 @@ def presets() -> Mapping[str, Preset]:
 
         preset = build(Preset, tomllib.loads(entry.read_text(encoding="utf-8")), (), report)
         if preset is not None:
-            found[name] = preset
+            found[name] = whole(preset, report)
     return found
+
+
+def whole(preset: Preset, report: Report) -> Preset:
+    """The preset with what `every` says of a kind in each of its checks."""
+    for kind in preset.every.keys() - {check.get("kind") for check in preset.checks.values()}:
+        report(("every", kind), "is of no check", "take it out, or compare the check's kind")
+    checks = {name: {**preset.every.get(str(check.get("kind")), {}), **check} for name, check in preset.checks.items()}
+    return replace(preset, checks=checks)
