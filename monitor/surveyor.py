@@ -176,7 +176,9 @@ class Surveyor:
         if truth is None:
             return outcome
         truth = replace(truth, refused_for=self._refused_for(place))
-        text = clean(f"{seen.text}; {truth.summary()}") if truth.findings - {Finding.IPV4_NAME} else seen.text
+        # Where it shows no more than the probe saw, it would only make a message longer.
+        more = truth.findings - {Finding.IPV4_NAME} or len({way.reach for way in truth.ways if way.addresses}) > 1
+        text = clean(f"{seen.text}; {truth.summary()}") if more else seen.text
         return replace(outcome, evidence=replace(seen, network=truth, text=text))
 
     def beside(self, weigh: Weigh) -> Weigh:
