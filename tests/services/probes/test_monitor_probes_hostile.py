@@ -27,6 +27,7 @@ from monitor.probes.base import ProbeContext
 from monitor.probes.table import run_check
 
 ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "1"))
+pytestmark = pytest.mark.timeout(120 * ROUNDS)
 MOST = 96 << 20  # bytes by which this process may grow while endless answers are read
 
 PROTOCOLS: Mapping[str, tuple[Attack, ...]] = {
@@ -82,7 +83,7 @@ def test_whatever_answers_the_outcome_is_in_time_and_in_bounds(protocol: str) ->
     async def act(arena: Arena) -> list[str]:
         return await arena.run(await cases_of(arena, kinds, attacks))
 
-    wrong = in_arena(act, longest=60 * ROUNDS)
+    wrong = in_arena(act)
     assert not wrong, "\n".join(wrong)
 
 
@@ -97,7 +98,7 @@ def test_half_a_handshake_is_an_outcome_too() -> None:
             cases += await cases_of(arena, [kind], finite, scheme="https", **own)
         return await arena.run(cases)
 
-    wrong = in_arena(act, longest=60 * ROUNDS)
+    wrong = in_arena(act)
     assert not wrong, "\n".join(wrong)
 
 
@@ -138,7 +139,7 @@ def test_an_answer_without_end_costs_time_and_no_memory(protocol: str) -> None:
         return await arena.run(cases, at_once=4)
 
     with growth() as grown:
-        wrong = in_arena(act, longest=60 * ROUNDS)
+        wrong = in_arena(act)
     assert not wrong, "\n".join(wrong)
     assert grown[0] < MOST, f"grew by {grown[0] >> 20} MiB"
 
