@@ -152,7 +152,8 @@ class Surveyor:
         seen = outcome.evidence
         # Some wait in silence for the rest of what they do not understand. Over HTTP that is a server which hangs.
         waits = seen.sight == Sight.NO_ANSWER and (seen.code == "tls" or check.kind in ("redis", "postgres"))
-        if outcome.verdict != Verdict.FAIL or not (seen.sight in _LOOKS or waits) or seen.code in _TOLD_BY_TLS:
+        told = seen.code in _TOLD_BY_TLS or "_alert_" in seen.code
+        if outcome.verdict != Verdict.FAIL or told or not (seen.sight in _LOOKS or waits):
             return outcome
         listen = waits or seen.sight in (Sight.RESET, Sight.GARBLED, Sight.TLS)
         kept = (

@@ -1,6 +1,8 @@
 """The tls probe, and https, against certificates of every kind of age and honesty."""
 
 import asyncio
+import contextlib
+import socket
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,7 +11,10 @@ from typing import Any
 import pytest
 import trustme
 
+from config.causes import Cause
 from config.checks import HttpParams, TlsParams
+from config.services import Check, Service
+from monitor.diagnose.table import diagnose
 from monitor.probes.base import Outcome, Sight, Verdict
 
 Maker = Callable[..., Any]
@@ -205,3 +210,30 @@ def test_handshakes_leak_nothing(run: Any, say: Maker, page: Maker, silent: Any,
 
     before, after = run(act)
     assert after <= before
+
+
+def test_a_server_whose_tls_is_too_old_is_told_as_that(run: Any, authority: trustme.CA, tls_of: Maker) -> None:
+    old = tls_of(authority.issue_cert("127.0.0.1"))
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+
+    def refuse(listener: socket.socket) -> None:
+        # asyncio's servers hang up without the alert that others send.
+        with listener.accept()[0] as sock, contextlib.suppress(ssl.SSLError):
+            old.wrap_socket(sock, server_side=True)
+
+    async def act(scene: Any) -> Outcome:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = asyncio.create_task(asyncio.to_thread(refuse, listener))
+            params = TlsParams(host="127.0.0.1", port=listener.getsockname()[1])
+            outcome: Outcome = await scene.ask("tls", params)
+            await server
+            return outcome
+
+    outcome = run(act)
+    check = Check(name="tls", kind="tls", params=TlsParams(host="127.0.0.1", port=1))
+    one = Service(name="shop", kind="custom", title="Shop", address="127.0.0.1:1", checks=(check,))
+    found = diagnose(one, check, outcome)
+    assert found is not None
+    assert (found.cause, "too old" in found.sentence) == (Cause.TLS, True)
