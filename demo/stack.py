@@ -132,12 +132,14 @@ class Stack:
         variables["LITELLM_LANGFUSE_PUBLIC_KEY"] = variables["LANGFUSE_PUBLIC_KEY"]
         variables["LITELLM_LANGFUSE_SECRET_KEY"] = variables["LANGFUSE_SECRET_KEY"]
         variables["LITELLM_SYNTHETIC_MODEL"] = "demo-small"  # LiteLLM answers by itself here, so it costs nothing
-        if isinstance(self.litellm, LiteLlm):
-            variables["WATCH_FILE"] = str(self._watch_file())
+        variables["WATCH_FILE"] = str(self._watch_file())
         return variables
 
     def _watch_file(self) -> Path:
-        """Says that LiteLLM runs without a database here."""
+        """Says that ClickHouse is on this machine's disk, which may be rather full, and of a real LiteLLM: no database."""
+        lines = ["[services.clickhouse.checks.disk]", "warn = 99.5", "fail = 99.9"]
+        if isinstance(self.litellm, LiteLlm):
+            lines += ["[services.litellm]", 'depends_on = ["redis"]']
         path = self.keeper.folder / "watch.toml"
-        path.write_text('[services.litellm]\ndepends_on = ["redis"]\n')
+        path.write_text("\n".join([*lines, ""]))
         return path

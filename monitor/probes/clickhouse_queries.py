@@ -66,13 +66,14 @@ FROM (
 )
 """
 
+# A backup takes as long as it takes, and there are checks of its own for it.
 _QUERIES = """
 SELECT 'query' AS tag, map('elapsed', toString(toUInt64(elapsed)), 'user', user, 'id', query_id,
     'memory', toString(memory_usage), 'query', substring(normalizeQuery(query), 1, 120)) AS row
 FROM (
     SELECT elapsed, user, query_id, memory_usage, query FROM system.processes
     WHERE is_initial_query AND query_id != queryID() AND http_user_agent != 'watchkeeper'
-    ORDER BY elapsed DESC LIMIT 5
+    AND NOT match(query, '(?i)^\\\\s*(BACKUP|RESTORE)\\\\s') ORDER BY elapsed DESC LIMIT 5
 )
 """
 

@@ -20,10 +20,11 @@ REST = 86_400.0  # seconds without a canary where the last one could not be take
 # process, written over each time: what a killed one leaves behind is a single object of a hundred bytes.
 KEY = f".watchkeeper-canary-{secrets.token_hex(8)}"
 
-# What the plain check tells, whatever is asked: who we are, and that it is still starting.
+# What the plain check tells, whatever is asked: who we are, another region, and that it is still starting.
 _PLAIN = frozenset(
     {"InvalidAccessKeyId", "InvalidAccessKey", "UnknownAccessKeyId", "SignatureDoesNotMatch", *SKEWED}
     | {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+    | {"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "InvalidRegion", "301", "307"}
     | {"XMinioServerNotInitialized", "ServerNotInitialized", "XMinioIAMNotInitialized"}
 )
 _MISSING = frozenset({"NoSuchBucket", "404"})
