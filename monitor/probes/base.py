@@ -216,7 +216,7 @@ _USERINFO = re.compile(r"(?<=://)[^/?#\s@]+@")
 _KEY = re.compile(r"\b(sk|pk)-[\w-]{6,}")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 _PAIR = re.compile(
-    r"""(?i)([\w-]*(?:password|passwd|pwd|secret|token|api[_ -]?key|access[_-]?key|credential|signature|authorization"""
+    r"""(?i)((?:password|passwd|pwd|secret|token|api[_ -]?key|access[_-]?key|credential|signature|authorization"""
     r"""|x-amz-\w+)["']?\s*[=:]\s*["']?)((?:(?:bearer|basic)\s+)?[^\s&"',;}]+)"""
 )
 

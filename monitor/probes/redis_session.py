@@ -17,15 +17,17 @@ from monitor.net import Stage, progress
 from monitor.probes.base import Answer, Garbled, Sight, Verdict
 from monitor.wire import connect
 
-# Bytes that a server may send over one connection. INFO and all that else is asked take some kilobytes; redis-py reads
-# whatever length it is told, and holds up the loop while it takes a long list apart.
-MOST = 131_072
+# Bytes that a server may send over one connection. INFO and all that else is asked take some kilobytes, the reason why
+# a job failed may be longer; redis-py reads whatever length it is told.
+MOST = 1_048_576
+TURN = 128  # lines after which the loop is given its turn: a long list that has arrived is else taken apart in one go
 
 
 class _BoundedReader(asyncio.StreamReader):
     """A reader that takes MOST bytes, and raises Garbled to whoever reads on after more came."""
 
     _taken = 0
+    _lines = 0
 
     def feed_data(self, data: Any) -> None:
         """What asyncio's transport hands over."""
@@ -34,6 +36,13 @@ class _BoundedReader(asyncio.StreamReader):
             self.set_exception(Garbled(f"the server sent more than {MOST} bytes"))
         else:
             super().feed_data(data)
+
+    async def readline(self) -> bytes:
+        """As asyncio's, now and then after a turn of the loop."""
+        self._lines += 1
+        if self._lines % TURN == 0:
+            await asyncio.sleep(0)
+        return await super().readline()
 
 
 class FreshConnection(Connection):
