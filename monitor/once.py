@@ -21,11 +21,14 @@ AT_ONCE = 256
 SETTLES, SETTLING = 30.0, 2.0  # seconds: Langfuse takes about ten to show a trace that it took
 
 
-async def look_once(services: Iterable[Service], *, instance: str, longest: float = math.inf) -> Board:
+async def look_once(
+    services: Iterable[Service], *, instance: str, longest: float = math.inf, settles: float = SETTLES
+) -> Board:
     """Runs every check of `services` once, side by side, and gives the board that follows from this round alone.
 
     With no second look, one miss is enough: thresholds of one, and no start period. No check is given more than
-    `longest` seconds, whatever its own timeout; where that cut it short, the evidence says so.
+    `longest` seconds, whatever its own timeout; where that cut it short, the evidence says so. What was sent on its way
+    is waited for, `settles` seconds at most.
     """
     board = Board(instance=instance, version=version("watchkeeper"), started_at=time.time())
     context, gate = ProbeContext(), asyncio.Semaphore(AT_ONCE)
@@ -37,7 +40,7 @@ async def look_once(services: Iterable[Service], *, instance: str, longest: floa
         async with gate:
             # The backups are asked by a program of their own, which takes its time to start.
             cap = math.inf if one.check.kind == "backups" else longest
-            outcome = await settled(one.check, context, timeout=min(one.check.timeout, cap))
+            outcome = await settled(one.check, context, timeout=min(one.check.timeout, cap), most=settles)
         outcome = cut_short(look(outcome, 0.0), one.check, cap)
         outcome = await surveyor.survey(status.service, one.check, outcome)
         one.outcome, one.ran_at = outcome, time.time()
@@ -58,10 +61,10 @@ async def look_once(services: Iterable[Service], *, instance: str, longest: floa
     return board
 
 
-async def settled(check: Check, context: ProbeContext, *, timeout: float) -> Outcome:
-    """Runs a check; one that sends something on its way is asked again until that arrived, or for SETTLES seconds."""
+async def settled(check: Check, context: ProbeContext, *, timeout: float, most: float) -> Outcome:
+    """Runs a check; one that sends something on its way is asked again until that arrived, or for `most` seconds."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + SETTLES
+    end = loop.time() + most
     outcome = await run_check(check, context, timeout=timeout)
     while outcome.evidence.code == UNDER_WAY and loop.time() < end:
         await asyncio.sleep(SETTLING)
