@@ -27,7 +27,7 @@ TIMEOUT = 0.4  # seconds a probe is given: every answer that does not come takes
 LATE = MARGIN + PATIENCE  # seconds by which a busy machine may be late
 AT_ONCE = 40
 SETTLE = 0.05  # seconds for connections that are just being opened or closed
-AGAIN = 3  # times that one is run again alone, which was not as it must be beside the others
+AGAIN = (8, 2, 1)  # how many at once when what was not as it must be is run again
 
 
 @dataclass(frozen=True)
@@ -185,21 +185,24 @@ class Arena:
         return in_bounds(name, check, outcome, seconds)
 
     async def run(self, cases: Sequence[Case], at_once: int = AT_ONCE) -> list[str]:
-        """Runs them all; gives what is wrong. What is, is run again alone, since a busy machine may have been late."""
-        gate, doubtful = asyncio.Semaphore(at_once), list[Case]()
+        """Runs them all; gives what is wrong. What is, is run again beside fewer, since a busy machine may be late."""
+        told = await self._round(cases, at_once)
+        for fewer in AGAIN:
+            told = await self._round([case for case, _ in told], fewer)
+        return [line for _, wrong in told for line in wrong]
+
+    async def _round(self, cases: Sequence[Case], at_once: int) -> list[tuple[Case, list[str]]]:
+        gate, told = asyncio.Semaphore(at_once), list[tuple[Case, list[str]]]()
 
         async def one(case: Case) -> None:
             async with gate:
-                if await self.ask(case.name, case.check):
-                    doubtful.append(case)
+                if wrong := await self.ask(case.name, case.check):
+                    told.append((case, wrong))
 
         async with asyncio.TaskGroup() as group:
             for case in cases:
                 group.create_task(one(case))
-        for _ in range(AGAIN):
-            told = [(case, wrong) for case in doubtful if (wrong := await self.ask(case.name, case.check))]
-            doubtful = [case for case, _ in told]
-        return [line for _, wrong in told for line in wrong]
+        return told
 
     async def close(self) -> None:
         """Ends every connection, and takes no more."""

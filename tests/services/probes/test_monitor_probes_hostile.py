@@ -25,6 +25,8 @@ from demo.trial import HOMES, NAMES, TIMEOUT, Arena, Case, check_of, in_arena, i
 from monitor.net import Resolver, WatchLoop
 from monitor.probes.base import ProbeContext
 from monitor.probes.table import run_check
+from monitor.truth import look
+from monitor.ways import Speech
 
 ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "1"))
 pytestmark = pytest.mark.timeout(120 * ROUNDS)
@@ -100,6 +102,25 @@ def test_half_a_handshake_is_an_outcome_too() -> None:
 
     wrong = in_arena(act)
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_look_at_the_way_to_a_port_survives_them_too() -> None:
+    attacks = [*ANY, *TLS, *HTTP2] if ROUNDS == 1 else [*ANY, *(one for some in PROTOCOLS.values() for one in some)]
+
+    async def act(arena: Arena) -> list[str]:
+        gate = asyncio.Semaphore(20)
+
+        async def one(attack: Attack) -> str:
+            async with gate:
+                port = await arena.serve(attack.play)
+                found = await look("127.0.0.1", port, context=arena.context, wanted=Speech.HTTP, listen=True)
+                return found.summary()
+
+        return await asyncio.gather(*map(one, attacks))
+
+    for summary in in_arena(act):
+        assert summary.isprintable()
+        assert "takes connections" in summary
 
 
 @contextmanager
