@@ -10,6 +10,7 @@ from demo.contract import Contract
 from demo.contracts.table import faults
 from demo.daemon import RUN, Daemon
 from demo.faults.front import Front
+from demo.faults.matrix import OLD
 from demo.faults.names import Names
 from demo.litellm import LiteLlm
 from demo.outages import Outage, find
@@ -20,9 +21,6 @@ from demo.stack import Stack
 INTERVAL, CONFIRM, TIMEOUT = 6.0, 2.5, 3.0
 """The daemon's pace in seconds, in place of 60, 10 and 10. CONFIRM is above the 2 s for which an answer is shared."""
 
-OLD = {"litellm-old": "1.80.8", "litellm-spring": "1.83.0", "litellm-bare": "1.83.10"}
-"""LiteLLM's stand-in as three versions that say in three ways how their database is; the stack's is the newest."""
-
 THRESHOLDS: Mapping[tuple[str, str], str] = {
     ("postgres", "transactions"): "warn = 5",
     ("postgres", "idle_in_transaction"): "warn = 5",
@@ -30,6 +28,12 @@ THRESHOLDS: Mapping[tuple[str, str], str] = {
     ("langfuse-web", "trace"): "every = 60\nwarn = 20\nfail = 25",
 }
 """What WATCH_FILE says of checks that would have to be waited for by the hour."""
+
+
+SAYS: Mapping[str, str] = {
+    "postgres-tls/expired": "its certificate ended a day ago",
+    "litellm-real/stop": "it has ended",
+}
 
 
 class Bench:
@@ -102,7 +106,7 @@ class Bench:
         assert front
         return Outage(
             name="postgres-tls/expired",
-            says="its certificate expired a day ago",
+            says=SAYS["postgres-tls/expired"],
             begin=lambda _: front.show(days=-1),
             end=lambda _: front.show(days=400),
         )
@@ -110,7 +114,7 @@ class Bench:
     def _stopped(self) -> Outage:
         return Outage(
             name="litellm-real/stop",
-            says="it has ended",
+            says=SAYS["litellm-real/stop"],
             begin=lambda _: self._real.stop(),
             end=self._started,
         )

@@ -10,6 +10,9 @@ from demo.mistakes import MISTAKES, Mistake
 QUICK, SLOW, TRACE, WEDGED = 40.0, 75.0, 120.0, 320.0
 """Seconds within which a play is told: three looks; what takes longer; a trace a minute; four minutes of no job."""
 
+OLD = {"litellm-old": "1.80.8", "litellm-spring": "1.83.0", "litellm-bare": "1.83.10"}
+"""LiteLLM's stand-in as three versions that say in three ways how their database is; the stack's is the newest."""
+
 SERVERS = {
     "postgres": "real PostgreSQL",
     "postgres-tls": "real PostgreSQL",
@@ -17,6 +20,7 @@ SERVERS = {
     "clickhouse": "real ClickHouse engine",
     "minio": "real SeaweedFS",
     "litellm-real": "real LiteLLM",
+    **{name: f"contract server of {version}" for name, version in OLD.items()},
     "names": "the daemon's own names",
     "chat-client": "the daemon's own names",
     "chat-lost": "the daemon's own names",

@@ -35,6 +35,14 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 """The names while all is well, and their addresses."""
 FAMILIES: Mapping[str, str] = {"chat-both": "ipv6", "chat-client": "ipv4"}
 """Services that WATCH_FILE has asked over one kind of address beside the question of their preset."""
+SAYS: Mapping[str, str] = {
+    "chat-both/four_only": "it listens on IPv4 alone, its name has both kinds, and it is asked over IPv6",
+    "chat-old/four_only": "it listens on IPv4 alone, and its name has IPv6 alone",
+    "chat-client/six_only": "its name loses its IPv4 address, and it is asked over IPv4",
+    "chat-lost/name": "its name is not there any more: NXDOMAIN",
+    "names/all": "no name of the network is there any more",
+    "qdrant-moved/port": "nobody listens at its port; it listens at its usual one",
+}
 ENTER = """
 mount --bind "$1/resolv.conf" /etc/resolv.conf && mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf || exit 3
 shift
@@ -120,32 +128,27 @@ class Names:
         """The ways in which names and addresses break, by name."""
         both, old = self._servers["both"], self._servers["old"]
         found = [
-            self._outage("chat-both/four_only", "it listens on IPv4 alone", both[SIX].stop, both[SIX].start),
+            self._outage("chat-both/four_only", both[SIX].stop, both[SIX].start),
             self._outage(
                 "chat-old/four_only",
-                "its name has IPv6 addresses alone, and it listens on IPv4 alone",
                 partial(_swap, old[SIX], old[FOUR]),
                 partial(_swap, old[FOUR], old[SIX]),
             ),
-            self._outage("chat-client/six_only", "its name has no IPv4 address", partial(self._have, "client", (SIX,))),
-            self._outage("chat-lost/name", "its name is not there", partial(self._have, "lost", None)),
-            self._outage("names/all", "no name of that network is there", partial(self._know, {})),
-            self._outage(
-                "qdrant-moved/port", "it listens at its usual port alone", self._moved.pause, self._moved.resume
-            ),
+            self._outage("chat-client/six_only", partial(self._have, "client", (SIX,))),
+            self._outage("chat-lost/name", partial(self._have, "lost", None)),
+            self._outage("names/all", partial(self._know, {})),
+            self._outage("qdrant-moved/port", self._moved.pause, self._moved.resume),
         ]
         return {one.name: one for one in found}
 
-    def _outage(
-        self, name: str, says: str, begin: Callable[[], object], end: Callable[[], object] | None = None
-    ) -> Outage:
+    def _outage(self, name: str, begin: Callable[[], object], end: Callable[[], object] | None = None) -> Outage:
         def run(act: Callable[[], object]) -> Callable[[Stack], None]:
             def on(_: Stack) -> None:
                 act()
 
             return on
 
-        return Outage(name=name, says=says, begin=run(begin), end=run(end or partial(self._know, KNOWN)))
+        return Outage(name=name, says=SAYS[name], begin=run(begin), end=run(end or partial(self._know, KNOWN)))
 
     def _have(self, name: str, addresses: tuple[str, ...] | None) -> None:
         known = {**KNOWN, f"{name}.internal": addresses or ()}

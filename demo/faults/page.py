@@ -5,13 +5,20 @@ from pathlib import Path
 from types import MappingProxyType
 
 from config.services import Service
+from demo.contracts.table import faults
 from demo.expectations import Expected
+from demo.faults import bench, names
 from demo.faults.bench import CONFIRM, INTERVAL, THRESHOLDS
-from demo.faults.matrix import Play, Row
+from demo.faults.matrix import OLD, Play, Row
 from demo.faults.sighting import Result
+from demo.outages import find
 
 OWN_CONFIRM = 10.0  # seconds
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "fault-matrix.md"
+
+OWN = {**names.SAYS, **bench.SAYS}
+BESIDE = {"minio-standin": "minio", **dict.fromkeys(OLD, "litellm")}
+LOWERED = "; ".join(f"`{kind}` {check} ({said.replace(chr(10), ', ')})" for (kind, check), said in THRESHOLDS.items())
 
 HEAD = f"""# The fault matrix
 
@@ -23,7 +30,8 @@ The daemon is in a hurry here: a look every {INTERVAL:g} s and a second look aft
 60 s and 10 s. “Seen” is the time from the fault to the first look that did not pass, “told” that to the confirmed
 state: three misses in a row, or three looks for a warning. They are those of one run. The last column is what that
 comes to at its own pace, at most, by the checks that told it and their intervals; answers that are waited for come on
-top, up to 10 s each.
+top, up to 10 s each. It is empty where a threshold was lowered, so that it need not be waited for by the hour:
+{LOWERED}.
 
 A contract server answers as the real service does, version by version, where no real one can be had or be made to fail
 like that; how an outage begins stands in [outages](outages.md), what a cause means in [causes](causes.md).
@@ -37,7 +45,11 @@ def page(
     services: Mapping[str, Service] = MappingProxyType({}),
 ) -> str:
     """The whole page. `results` by the play's name, without those not played; `services` at their own pace."""
-    return "\n".join([HEAD, *_table(rows, results, services), "", "## Not played", "", *_left(not_produced)]) + "\n"
+    rows = list(rows)
+    plays = [play for row in rows for play in row.plays]
+    right = sum(play.name in results and results[play.name].right for play in plays)
+    count = f"{right} of {len(plays)} lines are right: {len(rows)} faults of {len(rows) + len(not_produced)}.\n"
+    return "\n".join([HEAD, count, *_sections(rows, results, services), "## Not played\n", *_left(not_produced)]) + "\n"
 
 
 def expected(rows: Iterable[Row]) -> dict[str, Result]:
@@ -47,7 +59,7 @@ def expected(rows: Iterable[Row]) -> dict[str, Result]:
 
 def without_times(text: str) -> str:
     """The page without the three columns that may differ from run to run."""
-    return "\n".join(line.rsplit(" | ", 3)[0] if line.count(" | ") >= 8 else line for line in text.splitlines())
+    return "\n".join(line.rsplit(" | ", 3)[0] if line.count(" | ") == 7 else line for line in text.splitlines())
 
 
 def told(what: Mapping[str, tuple[str, str | None]]) -> str:
@@ -67,26 +79,37 @@ def _right(play: Play) -> Result:
     return Result(play=play, told={name: (one.state, one.cause.value) for name, one in play.expected.not_up.items()})
 
 
-def _table(rows: Iterable[Row], results: Mapping[str, Result], services: Mapping[str, Service]) -> Iterator[str]:
-    yield "| # | fault | how | on | expected | told | told apart | seen s | told s | at its own pace |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+def _sections(rows: Iterable[Row], results: Mapping[str, Result], services: Mapping[str, Service]) -> Iterator[str]:
     for row in rows:
+        yield f"## {row.number}. {row.failure}\n"
+        yield f"Told apart: {row.apart}.\n"
+        yield "| how | what happens | on | expected | told | seen s | told s | own pace |"
+        yield "|---|---|---|---|---|---|---|---|"
         for play in row.plays:
             result = results.get(play.name)
-            yield f"| {' | '.join([*_line(row, play, result), *_times(play, result, services)])} |"
+            yield f"| {' | '.join([*_line(play, result), *_times(play, result, services)])} |"
+        yield ""
 
 
-def _line(row: Row, play: Play, result: Result | None) -> Iterator[str]:
-    yield str(row.number)
-    yield _cell(row.failure)
+def _line(play: Play, result: Result | None) -> Iterator[str]:
     yield f"`{play.name}`"
+    yield _cell(says(play))
     yield play.server
     yield _cell(wanted(play.expected))
     if result is None:
         yield "not played"
     else:
         yield _cell(told(result.told)) if result.right else f"WRONG: {_cell('; '.join(result.problems))}"
-    yield _cell(row.apart)
+
+
+def says(play: Play) -> str:
+    """What happens in a play, for people."""
+    if play.mistake:
+        return "the stack is well, and the watch is told wrongly"
+    if play.name in OWN:
+        return OWN[play.name]
+    kind = BESIDE.get(play.head)
+    return faults(kind)[play.name.partition("/")[2]] if kind else find(play.name).says
 
 
 def _times(play: Play, result: Result | None, services: Mapping[str, Service]) -> Iterator[str]:
@@ -94,7 +117,7 @@ def _times(play: Play, result: Result | None, services: Mapping[str, Service]) -
     yield _seconds(result.told_after if result else None)
     service = services.get(next(iter(play.expected.not_up), ""))
     seconds = own_pace(service, result.checks) if service and result else None
-    yield "–" if seconds is None else f"{seconds:.0f} s"
+    yield "–" if seconds is None else f"{seconds:.0f}"
 
 
 def own_pace(service: Service, bad: Mapping[str, str]) -> float | None:

@@ -16,8 +16,8 @@ from config.causes import Cause
 from config.services import discover
 from demo.expectations import Expected, degraded, down, up
 from demo.faults.__main__ import chosen
-from demo.faults.bench import INTERVAL, OLD, watch_text
-from demo.faults.matrix import Play, rounds
+from demo.faults.bench import INTERVAL, watch_text
+from demo.faults.matrix import OLD, Play, rounds
 from demo.faults.nameserver import AAAA, NXDOMAIN, A, answer
 from demo.faults.page import PAGE, expected, own_pace, page, without_times
 from demo.faults.rows import NOT_PRODUCED, ROWS
