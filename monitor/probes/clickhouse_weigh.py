@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.signals import ClickhouseSignalParams
+from monitor.probes.amounts import counted, graded, sized, span
 from monitor.probes.base import Answer, Verdict, not_available
 from monitor.probes.shared import Samples
 
@@ -242,32 +243,7 @@ def _graded(
     measures: Mapping[str, float] | None = None,
 ) -> Answer:
     """The verdict that the thresholds make of `value`; sign and code are told only where it is no pass."""
-    verdict = Verdict.PASS
-    if params.fail is not None and value >= params.fail:
-        verdict = Verdict.FAIL
-    elif params.warn is not None and value >= params.warn:
-        verdict = Verdict.WARN
+    verdict = graded(value, params)
     if verdict == Verdict.PASS:
         return Answer(verdict=verdict, text=text, measures=measures or {})
     return Answer(verdict=verdict, text=text, sign=params.signal, code=code, measures=measures or {})
-
-
-def sized(number: float) -> str:
-    """Bytes for people."""
-    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if number >= unit:
-            return f"{number / unit:.1f} {name}"
-    return f"{number:.0f} B"
-
-
-def span(seconds: float) -> str:
-    """Seconds for people."""
-    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds:.0f} s"
-
-
-def counted(number: int, noun: str) -> str:
-    """How many of what."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from config.signals import LangfuseSignalParams
+from monitor.probes.amounts import graded
 from monitor.probes.ask import Said, ask, beside, number, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.langfuse_trace import round_trip
@@ -73,11 +74,7 @@ def weigh_propagation(seen: Mapping[str, Any], stood: float, params: LangfuseSig
     delay = _delay(seen)
     measures = {"propagation_delay_seconds": delay} if delay is not None else {}
     far = "it has not passed any on yet" if delay is None else f"the newest passed on is of {delay / 60:.0f} min ago"
-    verdict = Verdict.PASS
-    if params.fail is not None and stood >= params.fail:
-        verdict = Verdict.FAIL
-    elif params.warn is not None and stood >= params.warn:
-        verdict = Verdict.WARN
+    verdict = graded(stood, params)
     if verdict == Verdict.PASS:
         return Answer(verdict=verdict, text=f"events are passed on; {far}", measures=measures)
     last = number(seen.get("secondsSinceLastRun"))

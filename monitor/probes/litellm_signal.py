@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from config.signals import LitellmSignalParams
+from monitor.probes.amounts import graded, some
 from monitor.probes.ask import Said, ask, bearer, beside, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.litellm_completion import completion
@@ -18,7 +19,6 @@ from monitor.probes.litellm_words import CODES, provider_trouble
 MAX_AGE = 2.0  # seconds: signals that run together share an answer
 MEMORY = 3600.0  # seconds a model that vanished is missed
 FRESH = 7200.0  # seconds: LiteLLM writes a check that stays the same once an hour, so an older one is of the past
-SHOWN = 5  # names in a sentence
 
 Listing = Said
 
@@ -83,10 +83,10 @@ def weigh_models(
     age, known = before or (0.0, names)
     gone = sorted(known - names)
     share = 100 * len(gone) / len(known) if known else 0.0
-    verdict = _verdict(share, params)
+    verdict = graded(share, params)
     if verdict == Verdict.PASS:
         return Answer(verdict=verdict, text=f"{len(names)} models listed", measures=measures)
-    text = f"{len(names)} models are listed, {len(known)} were {age / 60:.0f} min ago; gone: {_some(gone)}"
+    text = f"{len(names)} models are listed, {len(known)} were {age / 60:.0f} min ago; gone: {some(gone)}"
     return Answer(verdict=verdict, text=text, sign="models", code="vanished", measures=measures)
 
 
@@ -106,7 +106,7 @@ def weigh_health(
         )
     sick = [row for row in rows if row.get("status") == "unhealthy"]
     measures = {"models_checked": float(len(rows)), "models_failing": float(len(sick))}
-    verdict = _verdict(100 * len(sick) / len(rows), params)
+    verdict = graded(100 * len(sick) / len(rows), params)
     if verdict == Verdict.PASS:
         return Answer(verdict=verdict, text=f"{len(rows) - len(sick)} of {len(rows)} models well", measures=measures)
     troubles = [provider_trouble(str(row.get("error_message") or "")) for row in sick]
@@ -115,25 +115,14 @@ def weigh_health(
     row = sick[troubles.index(code)]
     text = (
         f"{len(sick)} of {len(rows)} models fail LiteLLM's own check: "
-        f"{_some(sorted({_name(one) for one in sick}))}; {_name(row)} "
+        f"{some(sorted({_name(one) for one in sick}))}; {_name(row)} "
         f"{_age(row, now) / 60:.0f} min ago: {row.get('error_message') or 'no reason given'}"
     )
     return Answer(verdict=verdict, text=text, sign="health", code=code, measures=measures)
 
 
-def _verdict(share: float, params: LitellmSignalParams) -> Verdict:
-    if params.fail is not None and share >= params.fail:
-        return Verdict.FAIL
-    return Verdict.WARN if params.warn is not None and share >= params.warn else Verdict.PASS
-
-
 def _name(row: Mapping[str, Any]) -> str:
     return str(row.get("model_name"))
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _age(row: Mapping[str, Any], now: datetime) -> float:

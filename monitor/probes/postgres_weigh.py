@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.signals import PostgresSignalParams
+from monitor.probes.amounts import counted, graded, span
 from monitor.probes.base import Answer, Verdict, not_available
 
 Seen = Mapping[str, Any]
@@ -39,7 +40,7 @@ def transactions(seen: Seen, params: PostgresSignalParams) -> Answer:
     """Seconds the oldest transaction has been open; one that was prepared and forgotten is open too."""
     found = [one for one in (seen["oldest"], seen["prepared"]) if one]
     oldest = max(found, key=lambda one: int(one["open"]), default=None)
-    text = "no transaction is open" if oldest is None else f"the oldest transaction is {_span(oldest['open'])} old"
+    text = "no transaction is open" if oldest is None else f"the oldest transaction is {span(oldest['open'])} old"
     if oldest is not None:
         text += f": {_who(oldest)}"
     return _unless_hidden(_graded(oldest["open"] if oldest else 0, params, text), seen, params)
@@ -50,7 +51,7 @@ def idle_in_transaction(seen: Seen, params: PostgresSignalParams) -> Answer:
     one = seen["waiting"]
     text = "no session is idle in a transaction"
     if one:
-        text = f"a session has been idle in a transaction for {_span(one['still'])}: {_who(one)}"
+        text = f"a session has been idle in a transaction for {span(one['still'])}: {_who(one)}"
     return _unless_hidden(_graded(one["still"] if one else 0, params, text), seen, params)
 
 
@@ -63,7 +64,7 @@ def _who(one: Seen) -> str:
 def _unless_hidden(answer: Answer, seen: Seen, params: PostgresSignalParams) -> Answer:
     """The answer, unless it is good and there are sessions we may not look into."""
     if answer.verdict == Verdict.PASS and seen["hidden"]:
-        what = f"what {_count(seen['hidden'], 'session')} of other roles do is hidden from {quoted(params.user)}"
+        what = f"what {counted(seen['hidden'], 'session')} of other roles do is hidden from {quoted(params.user)}"
         return not_available(f"{what}; GRANT pg_monitor TO {quoted(params.user)}")
     return answer
 
@@ -105,7 +106,7 @@ def replication(seen: Seen, params: PostgresSignalParams) -> Answer:
     if any(one["state"] is None for one in replicas):
         return not_available(f"replication is hidden from our role; GRANT pg_monitor TO {quoted(params.user)}")
     slowest = max(replicas, key=lambda one: int(one["behind"] or 0))
-    text = f"replica {slowest['name']} ({slowest['state']}) is {_span(slowest['behind'] or 0)} behind"
+    text = f"replica {slowest['name']} ({slowest['state']}) is {span(slowest['behind'] or 0)} behind"
     if slowest["bytes"]:
         text += f", {_size(slowest['bytes'])} of WAL"
     return _graded(slowest["behind"] or 0, params, text, facts)
@@ -114,7 +115,7 @@ def replication(seen: Seen, params: PostgresSignalParams) -> Answer:
 def _standby(seen: Seen, params: PostgresSignalParams) -> Answer:
     if seen["replayed"] is None or (seen["connected"] and seen["caught_up"]):
         return Answer(verdict=Verdict.PASS, text="this standby has replayed all it was sent")
-    text = f"this standby is {_span(seen['replayed'])} behind"
+    text = f"this standby is {span(seen['replayed'])} behind"
     return _graded(seen["replayed"], params, text if seen["connected"] else f"{text}, and not connected to its primary")
 
 
@@ -143,7 +144,7 @@ def archiver(seen: Seen, params: PostgresSignalParams) -> Answer:
     if not seen["failing"]:
         return Answer(verdict=Verdict.PASS, text="archiving has not failed since it last succeeded")
     waited = seen["archived"] if seen["archived"] is not None else seen["counting"] or 0
-    since = f"{_span(waited)} ago" if seen["archived"] is not None else "never"
+    since = f"{span(waited)} ago" if seen["archived"] is not None else "never"
     text = f"archiving fails at {seen['segment']}, {seen['failed']} times by now; it last succeeded {since}"
     return _graded(waited, params, text)
 
@@ -161,17 +162,13 @@ def growth(seen: Seen, params: PostgresSignalParams) -> Answer:
     seconds, before = seen["before"]
     daily = (seen["bytes"] - before) / seconds * DAY
     grown = f"grew by {_size(seen['bytes'] - before)}" if daily > 0 else "did not grow"
-    text = f"database {seen['database']} {grown} in {_span(seconds)}, to {_size(seen['bytes'])}"
+    text = f"database {seen['database']} {grown} in {span(seconds)}, to {_size(seen['bytes'])}"
     return _graded(daily, params, text)
 
 
 def _graded(value: float, params: PostgresSignalParams, text: str, facts: Mapping[str, str] | None = None) -> Answer:
     """The verdict that the thresholds make of `value`; the signal's name is told only where it is no pass."""
-    verdict = Verdict.PASS
-    if params.fail is not None and value >= params.fail:
-        verdict = Verdict.FAIL
-    elif params.warn is not None and value >= params.warn:
-        verdict = Verdict.WARN
+    verdict = graded(value, params)
     sign = params.signal if verdict != Verdict.PASS else ""
     return Answer(verdict=verdict, text=text, sign=sign, facts=facts or {})
 
@@ -185,19 +182,8 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _count(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _span(seconds: float) -> str:
-    for unit, name in ((DAY, "d"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{max(0.0, seconds):.0f} s"
-
-
 def _size(number: float) -> str:
-    """Bytes for people: two digits, so that the fact does not change with every row."""
+    """Bytes for people in two digits, and not as `sized` has them, so that the fact does not change with every row."""
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if number >= unit:
             return f"{number / unit:.2g} {name}" if number < 100 * unit else f"{number / unit:.0f} {name}"

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from config.signals import QdrantSignalParams
+from monitor.probes.amounts import graded, some
 from monitor.probes.ask import Said, number, told_elsewhere
 from monitor.probes.base import Answer, Verdict, not_available
 
@@ -74,7 +75,7 @@ def collections(seen: Mapping[str, Said | None], listed: list[str], params: Qdra
     if not bad:
         return Answer(verdict=verdict, text=_all_well(counts, len(listed), len(seen)), measures=measures)
     first = min(bad)
-    text = f"{_some(sorted(bad))} of {len(listed)} collections {what}; {first}: {bad[first] or 'no reason given'}"
+    text = f"{some(sorted(bad), SHOWN)} of {len(listed)} collections {what}; {first}: {bad[first] or 'no reason given'}"
     return Answer(verdict=verdict, text=text, sign=params.signal, code=code, measures=measures)
 
 
@@ -98,7 +99,7 @@ def queue(seen: Mapping[str, Said | None], params: QdrantSignalParams) -> Answer
     longest = max(known, key=lambda name: known[name])
     measures = {"updates_waiting": sum(known.values())}
     text = f"{sum(known.values()):.0f} changes wait to be applied"
-    verdict = _graded(known[longest], params)
+    verdict = graded(known[longest], params)
     if verdict == Verdict.PASS:
         return Answer(verdict=verdict, text=text, measures=measures)
     text = f"{text}, {known[longest]:.0f} of them in {longest}"
@@ -121,7 +122,7 @@ def replicas(metrics: str, params: QdrantSignalParams) -> Answer:
     dead = _gauge(metrics, "collection_dead_replicas")
     if dead is None:
         return not_available("its metrics do not tell collection_dead_replicas")
-    verdict = _graded(dead, params)
+    verdict = graded(dead, params)
     text = f"{dead:.0f} shards have a replica that is not active" if dead else "every replica is active"
     sign = params.signal if verdict != Verdict.PASS else ""
     return Answer(verdict=verdict, text=text, sign=sign, measures={"replicas_dead": dead})
@@ -134,12 +135,6 @@ def _gauge(metrics: str, name: str) -> float | None:
         return sum(float(value) for value in found) if found else None
     except ValueError:
         return None
-
-
-def _graded(value: float, params: QdrantSignalParams) -> Verdict:
-    if params.fail is not None and value >= params.fail:
-        return Verdict.FAIL
-    return Verdict.WARN if params.warn is not None and value >= params.warn else Verdict.PASS
 
 
 def _state(said: Said) -> str:
@@ -157,8 +152,3 @@ def _words(said: Said) -> str:
     """What Qdrant says instead of a collection's state."""
     error = said.get("status", "error")
     return f"HTTP {said.status}: {error}" if isinstance(error, str) else f"HTTP {said.status}: {said.text[:200]}"
-
-
-def _some(found: list[str]) -> str:
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return ", ".join(found[:SHOWN]) + more

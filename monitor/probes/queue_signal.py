@@ -13,6 +13,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError, ResponseError
 
 from config.signals import QueueSignalParams
+from monitor.probes.amounts import graded, span
 from monitor.probes.ask import beside, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.redis_session import FreshConnection, text_of
@@ -200,23 +201,18 @@ def weigh_waiting(queues: Iterable[Queue], stood: Mapping[str, float], params: Q
         return Answer(verdict=Verdict.FAIL, text=text, sign="waiting", code="paused", measures=measures)
     worst = max(queues, key=lambda queue: queue.oldest)
     still = stood.get(worst.name, 0.0) >= STILL
-    late = params.warn is not None and worst.oldest >= params.warn
-    too_late = params.fail is not None and worst.oldest >= params.fail
-    if not late and not too_late:
-        text = f"{measures['jobs_waiting']:.0f} jobs wait, the oldest for {_span(worst.oldest)}"
-        return Answer(verdict=Verdict.PASS, text=text, measures=measures)
-    taken = f"; none was taken for {_span(stood[worst.name])}" if still else ""
+    verdict = graded(worst.oldest, params)
+    if verdict == Verdict.PASS:
+        text = f"{measures['jobs_waiting']:.0f} jobs wait, the oldest for {span(worst.oldest)}"
+        return Answer(verdict=verdict, text=text, measures=measures)
+    taken = f"; none was taken for {span(stood[worst.name])}" if still else ""
     text = (
-        f"{worst.name}: the oldest job waits for {_span(worst.oldest)}; {worst.waiting} wait, "
+        f"{worst.name}: the oldest job waits for {span(worst.oldest)}; {worst.waiting} wait, "
         f"{worst.active} are worked on{taken}"
     )
-    verdict = Verdict.FAIL if still or too_late else Verdict.WARN
+    verdict = Verdict.FAIL if still else verdict
     code = "stalled" if still else "behind"
     return Answer(verdict=verdict, text=text, sign="waiting", code=code, measures=measures)
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def weigh_failed(queues: Iterable[Queue], params: QueueSignalParams) -> Answer:
@@ -224,12 +220,11 @@ def weigh_failed(queues: Iterable[Queue], params: QueueSignalParams) -> Answer:
     queues = list(queues)
     total = sum(queue.given_up for queue in queues)
     measures = {"jobs_given_up": float(total)}
-    bad = params.fail is not None and total >= params.fail
-    if not bad and (params.warn is None or total < params.warn):
+    verdict = graded(total, params)
+    if verdict == Verdict.PASS:
         text = f"{total} jobs were given up in the last five minutes"
-        return Answer(verdict=Verdict.PASS, text=text, measures=measures)
+        return Answer(verdict=verdict, text=text, measures=measures)
     worst = max(queues, key=lambda queue: queue.given_up)
     reason = f"; the newest: {worst.reason}" if worst.reason else ""
     text = f"{total} jobs were given up in the last five minutes, {worst.given_up} of them in {worst.name}{reason}"
-    verdict = Verdict.FAIL if bad else Verdict.WARN
     return Answer(verdict=verdict, text=text, sign="failed", code="given_up", measures=measures)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.signals import RedisSignalParams
+from monitor.probes.amounts import counted, graded, sized
 from monitor.probes.base import Answer, Verdict, not_available
 from monitor.probes.shared import Samples
 
@@ -48,10 +49,10 @@ def memory(info: Info, params: RedisSignalParams, _: Memory) -> Answer:
     most, policy_is = number(info, "maxmemory"), info.get("maxmemory_policy", "")
     used = number(info, "used_memory") - number(info, "mem_not_counted_for_evict")
     if not most:
-        why = f"maxmemory is not set, so there is nothing to measure {_size(used)} against"
+        why = f"maxmemory is not set, so there is nothing to measure {sized(used)} against"
         return not_available(f"{why}; set it below the container's limit, or that will end the process without a word")
     share = 100 * used / most
-    text = f"{_size(used)} of {_size(most)} are used ({share:.0f} %) with {policy_is}"
+    text = f"{sized(used)} of {sized(most)} are used ({share:.0f} %) with {policy_is}"
     return _graded(share, params, text) if policy_is == "noeviction" else Answer(verdict=Verdict.PASS, text=text)
 
 
@@ -84,8 +85,7 @@ def _counted(gained: tuple[int, float] | None, params: RedisSignalParams, noun: 
     if gained is None:
         return Answer(verdict=Verdict.PASS, text=f"{noun}s that are {what} are counted from now on")
     count, seconds = gained
-    nouns = noun if count == 1 else f"{noun}s"
-    return _graded(count, params, f"{count} {nouns} {what} in the last {seconds:.0f} s")
+    return _graded(count, params, f"{counted(count, noun)} {what} in the last {seconds:.0f} s")
 
 
 def persistence(info: Info, params: RedisSignalParams, _: Memory) -> Answer:
@@ -136,11 +136,7 @@ def restarts(info: Info, params: RedisSignalParams, seen: Memory) -> Answer:
 
 def _graded(value: float, params: RedisSignalParams, text: str) -> Answer:
     """The verdict that the thresholds make of `value`; the signal's name is told only where it is no pass."""
-    verdict = Verdict.PASS
-    if params.fail is not None and value >= params.fail:
-        verdict = Verdict.FAIL
-    elif params.warn is not None and value >= params.warn:
-        verdict = Verdict.WARN
+    verdict = graded(value, params)
     return Answer(verdict=verdict, text=text, sign=params.signal if verdict != Verdict.PASS else "")
 
 
@@ -148,10 +144,3 @@ def number(info: Info, field: str) -> int:
     """A field of INFO as a number; 0 where there is none."""
     value = info.get(field, "")
     return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else 0
-
-
-def _size(number: float) -> str:
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if number >= unit:
-            return f"{number / unit:.1f} {name}"
-    return f"{number:.0f} B"
