@@ -46,7 +46,7 @@ def line(result: Result) -> Text:
 
 
 def run(plays: Sequence[Play], *, write: bool) -> int:
-    """Plays them; 1 if one of them was not told right."""
+    """Plays those that this machine can; 1 if one of them was not told right."""
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     with Keeper.start() as keeper:
@@ -56,9 +56,11 @@ def run(plays: Sequence[Play], *, write: bool) -> int:
             console.print(
                 f"{len(plays)} faults, on {len(bench.stack.parts)} servers; seen after, told after, what is told"
             )
-            for note in bench.stack.notes:
-                console.print(f"Note: {note}.")
-            results = Runner(bench, lambda result: console.print(line(result))).run(plays)
+            lacking = {play.name: why for play in plays if (why := bench.lacking(play))}
+            for name, why in lacking.items():
+                console.print(f"– {name} is not played: {why}")
+            able = [play for play in plays if play.name not in lacking]
+            results = Runner(bench, lambda result: console.print(line(result))).run(able)
             services = {service.name: service for service in discover(bench.variables).services}
         finally:
             bench.stop()

@@ -10,7 +10,8 @@ from demo.contract import Contract
 from demo.contracts.table import faults
 from demo.daemon import RUN, Daemon
 from demo.faults.front import Front
-from demo.faults.matrix import OLD
+from demo.faults.matrix import OLD, Play
+from demo.faults.names import SAYS as NAMED
 from demo.faults.names import Names
 from demo.litellm import LiteLlm
 from demo.outages import Outage, find
@@ -45,6 +46,7 @@ class Bench:
         self.litellm = LiteLlm(keeper=keeper) if LiteLlm.installed() else None
         self.variables: dict[str, str] = {}
         self.names: Names | None = None
+        self._nameless = ""
         self._behind = Postgres(seed=False, keeper=keeper)
         self._front: Front | None = None
 
@@ -61,7 +63,7 @@ class Bench:
             self.names = Names(self.keeper.folder).start()
             self.variables |= self.names.variables()
         except DemoError as problem:
-            self.stack.notes.append(str(problem))
+            self._nameless = str(problem)
         if self.litellm:
             self.stack.parts["litellm-real"] = self.litellm.start()
             self.variables |= {f"{name}__REAL": value for name, value in self.litellm.environ().items()}
@@ -80,6 +82,12 @@ class Bench:
             suffix = name.partition("-")[2].upper()
             variables |= {f"{key}__{suffix}": value for key, value in contracts[name].environ().items()}
         return variables
+
+    def lacking(self, play: Play) -> str:
+        """Why a play cannot be played on this machine; "" where it can."""
+        if "litellm-real" in play.touches and not self.litellm:
+            return "the real LiteLLM is not installed: make demo-litellm"
+        return self._nameless if play.name in NAMED else ""
 
     def stop(self) -> None:
         """Ends what runs in this process; the rest ends with the keeper."""
