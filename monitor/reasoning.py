@@ -97,26 +97,44 @@ def reason(board: Board, name: str) -> Reasoning:
             because=tuple(because),
             ruled_out=tuple(ruled_out),
         )
-    confidence, sentence, remedy = _confidence(decided), decided.diagnosis.sentence, decided.diagnosis.remedy
-    if decided.diagnosis.cause == Cause.DEPENDENCY:
-        lost = [one for one in suspects if one.state == State.UP]
-        confidence = "likely" if lost else "unsure"
-        if lost:
-            names = " and ".join(one.service.title for one in lost)
-            sentence = f"{sentence} {names} itself answers, so {status.service.title} lost its own way there."
-        else:
-            because.append(
-                "What it depends on there is not watched, so a dead one cannot be told from a lost way to it."
-            )
+    confidence, sentence = _confidence(decided), decided.diagnosis.sentence
+    if decided.diagnosis.cause == Cause.DEPENDENCY and not _outside(decided):
+        confidence, more, step = _lost_way(status, suspects)
+        sentence = f"{sentence} {more}".strip()
+        because += [step] if step else []
     return Reasoning(
         root=name,
         cause=decided.diagnosis.cause,
         confidence=confidence,
         sentence=sentence,
-        remedy=remedy,
+        remedy=decided.diagnosis.remedy,
         because=tuple(because),
         ruled_out=tuple(ruled_out),
     )
+
+
+def _outside(decided: CheckStatus) -> bool:
+    """Whether it speaks of a provider somewhere in the world, which nobody here watches."""
+    assert decided.outcome is not None
+    return decided.outcome.evidence.code.startswith("provider")
+
+
+def _lost_way(status: ServiceStatus, suspects: list[ServiceStatus]) -> tuple[Confidence, str, str]:
+    """What a service's own word of a lost dependency means where none of `suspects` is down: how sure that is, what to
+    add to the sentence, and a step of the reasoning.
+    """
+    if not suspects:
+        return (
+            "unsure",
+            "",
+            "What it depends on there is not watched, so a dead one cannot be told from a lost way to it.",
+        )
+    ailing = [f"{one.service.title} is {one.state.value}" for one in suspects if one.state != State.UP]
+    if ailing:
+        return "unsure", "", f"{' and '.join(ailing)}, which may be the reason."
+    names = " and ".join(one.service.title for one in suspects)
+    answers = "itself answers" if len(suspects) == 1 else "themselves answer"
+    return "likely", f"{names} {answers}, so {status.service.title} lost its own way there.", ""
 
 
 def _decided(status: ServiceStatus) -> CheckStatus | None:
@@ -164,7 +182,7 @@ def _suspects(decided: CheckStatus, parents: list[ServiceStatus]) -> list[Servic
 def _guilty(decided: CheckStatus, suspects: list[ServiceStatus], parents: list[ServiceStatus]) -> ServiceStatus | None:
     """The dependency whose own trouble explains what was seen; None where none does."""
     assert decided.diagnosis is not None
-    if decided.diagnosis.cause in ITS_OWN:
+    if decided.diagnosis.cause in ITS_OWN or _outside(decided):
         return None
     among = suspects if decided.diagnosis.cause == Cause.DEPENDENCY else parents
     bad = [State.DOWN] if decided.check.severity == "down" else [State.DOWN, State.DEGRADED]

@@ -153,3 +153,23 @@ def test_a_warning_of_a_service_that_is_not_down_is_explained() -> None:
     made = board({"litellm": {"models": warning}})
     assert made.services["litellm"].state == State.DEGRADED
     assert reason(made, "litellm").cause == Cause.BAD_ANSWER
+
+
+def test_a_provider_somewhere_else_is_no_lost_way_to_what_is_watched() -> None:
+    outcome = missed(Sight.ANSWERED, "gpt fails: Connection timed out", sign="health", code="provider_unreached")
+    found = about("litellm", {"litellm": {"providers": outcome}, "redis": {"ping": REFUSED}})
+    assert (found.root, found.cause, found.confidence) == ("litellm", Cause.DEPENDENCY, "proven")
+    assert "lost its own way" not in found.sentence
+
+
+def test_of_several_that_may_be_meant_all_are_named() -> None:
+    lost = missed(Sight.ANSWERED, "HTTP 500, the worker cannot reach PostgreSQL or Redis", sign="dependency_lost")
+    found = about("langfuse-worker", {"langfuse-worker": {"health": lost}})
+    assert "PostgreSQL and Redis themselves answer" in found.sentence
+
+
+def test_a_dependency_that_only_ails_leaves_it_unsure() -> None:
+    slow = missed(Sight.ANSWERED, "oldest transaction", sign="transactions", verdict=Verdict.WARN)
+    found = about("litellm", {"litellm": {"ready": LOST}, "postgres": {"transactions": slow}})
+    assert (found.root, found.confidence) == ("litellm", "unsure")
+    assert "PostgreSQL is degraded, which may be the reason." in found.because
