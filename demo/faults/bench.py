@@ -23,8 +23,6 @@ INTERVAL, CONFIRM, TIMEOUT = 6.0, 2.5, 3.0
 """The daemon's pace in seconds, in place of 60, 10 and 10. CONFIRM is above the 2 s for which an answer is shared."""
 
 THRESHOLDS: Mapping[tuple[str, str], str] = {
-    ("postgres", "transactions"): "warn = 5",
-    ("postgres", "idle_in_transaction"): "warn = 5",
     ("langfuse-worker", "queues"): "warn = 255",
     ("langfuse-web", "trace"): "every = 60\nwarn = 20\nfail = 25",
 }

@@ -57,7 +57,8 @@ def test_how_soon_it_is_told_at_its_own_pace() -> None:
     assert own_pace(postgres, {"query": "fail"}) == 80
     assert own_pace(postgres, {"slots": "warn"}) == 180
     assert own_pace(postgres, {"wraparound": "fail", "replication": "warn"}) == 320
-    assert own_pace(postgres, {"query": "fail", "transactions": "warn"}) is None  # that one's threshold is lowered here
+    (web,) = discover({"LANGFUSE_URL": "http://127.0.0.1:1"}).services
+    assert own_pace(web, {"trace": "fail", "ready": "fail"}) is None  # that one's threshold is lowered here
     assert own_pace(postgres, {}) is None
 
 
@@ -231,8 +232,8 @@ def test_the_watch_file_has_every_check_run_in_a_hurry(tmp_path: Path) -> None:
     services = {one.name: one for one in found.services}
     assert {check.interval for one in found.services for check in one.checks} == {INTERVAL}
     assert services["litellm-real"].depends_on == ()
-    slow = {check.name: check.params for check in services["postgres"].checks}["transactions"]
-    assert getattr(slow, "warn", None) == 5
+    trace = {check.name: check.params for check in services["langfuse-web"].checks}["trace"]
+    assert getattr(trace, "fail", None) == 25
 
 
 def question(name: str, kind: int) -> bytes:
