@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Tests that run at once: one more than there are cores, since much of the time goes on waiting for outages to be seen.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: help venv demo demo-litellm record test test-kills faults lint format pages lock clean bench-backup
+.PHONY: help venv demo demo-litellm record test test-fuzz test-kills faults lint format pages lock clean bench-backup
 .DEFAULT_GOAL := help
 
 help:
