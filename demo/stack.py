@@ -136,7 +136,7 @@ class Stack:
         return variables
 
     def _watch_file(self) -> Path:
-        """Says that this machine's disk may be rather full, which ClickHouse tells, and that LiteLLM has no database."""
+        """Says that ClickHouse's disk, this machine's, may be rather full, and that a real LiteLLM has no database."""
         lines = ["[services.clickhouse.checks.disk]", "warn = 99.5", "fail = 99.9"]
         if isinstance(self.litellm, LiteLlm):
             lines += ["[services.litellm]", 'depends_on = ["redis"]']
