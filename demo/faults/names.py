@@ -73,9 +73,10 @@ class Names:
         """Writes the files and opens what listens. Raises DemoError where no mount namespace can be made."""
         (self._folder / "resolv.conf").write_text(f"nameserver {OURS}\noptions timeout:1 attempts:2\n")
         (self._folder / "nsswitch.conf").write_text("hosts: files dns\n")
-        tried = [*self._enter(), "true"]
+        tried = [*self.enter(), "true"]
         done = subprocess.run(tried, capture_output=True, text=True, env=clean_environ(), timeout=10, check=False)
         if done.returncode:
+            self._let_go()
             raise DemoError(f"no mount namespace can be made here, so no names can be broken: {done.stderr.strip()}")
         for pair in self._servers.values():
             for contract in pair.values():
@@ -90,16 +91,22 @@ class Names:
         for pair in self._servers.values():
             for server in pair.values():
                 server.stop()
+        for one in (self._server, self._usual, self._moved):
+            one.shutdown()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._qdrant.stop()
         self._loop.stop()
         for one in (self._server, self._usual, self._moved):
-            one.stop()
+            one.server_close()
 
     def command(self) -> list[str]:
         """The daemon's command line, in a namespace where the names are ours."""
-        return [*self._enter(), *RUN]
+        return [*self.enter(), *RUN]
 
-    def _enter(self) -> list[str]:
+    def enter(self) -> list[str]:
+        """What runs another command in a namespace where the names are ours."""
         user = [] if os.geteuid() == 0 else ["-r"]
         return ["unshare", *user, "-m", "sh", "-c", ENTER, "sh", str(self._folder)]
 

@@ -4,15 +4,20 @@ import contextlib
 import socket
 import socketserver
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from demo.faults.front import SSL_REQUEST, Front
+from demo.faults.names import Names
 from demo.faults.nameserver import NameServer
+from demo.process import DemoError, clean_environ
 
 UNSURE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 UNSURE.check_hostname, UNSURE.verify_mode = False, ssl.CERT_NONE
@@ -90,3 +95,32 @@ def test_the_name_server_answers_questions_and_lives_through_noise() -> None:
         asker.send(question)
         assert asker.recv(512)[3] & 15 == 3
     server.stop()
+
+
+LOOK = """
+import socket
+for name, family in (("both", "AF_INET"), ("both", "AF_INET6"), ("old", "AF_INET"), ("old", "AF_INET6")):
+    try:
+        print(name, socket.getaddrinfo(name + ".internal", 1, getattr(socket, family))[0][4][0])
+    except socket.gaierror as error:
+        print(name, error.errno == socket.EAI_NONAME, error.errno == socket.EAI_NODATA)
+"""
+
+
+def test_a_name_in_the_namespace_has_the_addresses_it_is_given(tmp_path: Path) -> None:
+    try:
+        names = Names(tmp_path).start()
+    except DemoError as problem:
+        pytest.skip(f"{problem}")
+
+    def seen() -> list[str]:
+        argv = [*names.enter(), sys.executable, "-c", LOOK]
+        done = subprocess.run(argv, env=clean_environ(), capture_output=True, text=True, timeout=20, check=True)
+        return done.stdout.splitlines()
+
+    try:
+        assert seen() == ["both 127.0.0.1", "both ::1", "old False True", "old ::1"]
+        names.outages()["names/all"].begin(None)  # type: ignore[arg-type]  # it breaks names alone
+        assert seen() == ["both True False"] * 2 + ["old True False"] * 2
+    finally:
+        names.stop()
