@@ -1,17 +1,14 @@
 """An authenticated SELECT 1 over ClickHouse's HTTP interface; /ping would answer whatever is broken behind it."""
 
-import re
 from functools import partial
 
 from config.checks import ClickhouseParams
 from monitor.probes.attempt import attempt
 from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Sight, Verdict
+from monitor.probes.clickhouse_words import exception_in, login
 from monitor.probes.fetch import Reply, fetch, request
 
 QUERY = b"SELECT 1, version(), uptime() FORMAT TabSeparated"
-
-# How an exception looks in a body, which may follow an answer that began with 200.
-_EXCEPTION = re.compile(r"Code: (\d+)\b[.,].*?DB::Exception: (.*)", re.DOTALL)
 
 
 async def probe(params: ClickhouseParams, *, timeout: float, context: ProbeContext) -> Outcome:
@@ -21,9 +18,7 @@ async def probe(params: ClickhouseParams, *, timeout: float, context: ProbeConte
 
 async def _ask(params: ClickhouseParams, timeout: float, context: ProbeContext) -> Answer:
     asked = request("POST", f"{params.url.rstrip('/')}/", timeout=timeout, content=QUERY)
-    headers = {"x-clickhouse-user": params.user, "x-clickhouse-database": params.database}
-    if params.password:
-        headers["x-clickhouse-key"] = params.password.reveal()
+    headers = {**login(params), "x-clickhouse-database": params.database}
     return weigh(await fetch(context, asked, headers))
 
 
@@ -41,10 +36,3 @@ def weigh(reply: Reply) -> Answer:
         return Answer(verdict=Verdict.FAIL, text=text, code=f"HTTP {reply.status}")
     kind = f" of type {reply.kind}" if reply.kind else ""
     raise Garbled(f"SELECT 1 was answered with HTTP {reply.status}{kind}: {reply.text}", sight=Sight.GARBLED)
-
-
-def exception_in(reply: Reply) -> tuple[str, str]:
-    """Gives the code and the words of the exception an answer tells of; both "" where it tells of none."""
-    exception = _EXCEPTION.search(reply.text)
-    code = reply.headers.get("x-clickhouse-exception-code") or (exception[1] if exception else "")
-    return code, (exception[2] if exception else reply.text) if code else ""

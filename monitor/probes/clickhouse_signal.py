@@ -10,9 +10,9 @@ from config.signals import ClickhouseSignalParams
 from monitor.probes import clickhouse_weigh as weigh
 from monitor.probes.ask import beside, told_elsewhere
 from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Verdict, not_available
-from monitor.probes.clickhouse import exception_in
 from monitor.probes.clickhouse_queries import HEAVY, HEAVY_ANSWER, HOURS, MINUTES, Questions, statement
 from monitor.probes.clickhouse_weigh import Row, Seen
+from monitor.probes.clickhouse_words import exception_in, login
 from monitor.probes.fetch import fetch, request
 
 MAX_AGE = 2.0  # seconds: signals that run together share an answer, and a second look is a look of its own
@@ -200,10 +200,7 @@ async def _send(
     # The whole answer is made before any of it is sent, so that an error has a status of its own.
     query = "&".join(f"{name}={value}" for name, value in {"wait_end_of_query": "1", **settings}.items())
     url = f"{params.url.rstrip('/')}/?{query}"
-    headers = {"x-clickhouse-user": params.user}
-    if params.password:
-        headers["x-clickhouse-key"] = params.password.reveal()
-    reply = await fetch(context, request("POST", url, timeout=seconds, content=asked), headers, limit=LIMIT)
+    reply = await fetch(context, request("POST", url, timeout=seconds, content=asked), login(params), limit=LIMIT)
     # What rows quote may look like an exception, so it is looked for where no row is.
     if reply.status != 200 or not reply.body.startswith(b"{"):
         code, said = exception_in(reply)

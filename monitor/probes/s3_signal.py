@@ -10,7 +10,7 @@ from config.signals import S3SignalParams
 from monitor.probes.ask import beside, told_elsewhere
 from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.fetch import fetch, request
-from monitor.probes.s3 import SKEWED, Store, look, weigh
+from monitor.probes.s3_store import SKEWED, Store, look, weigh
 
 QUORUM = "/minio/health/cluster/read"
 AT_ONCE = 4  # buckets asked for at the same time

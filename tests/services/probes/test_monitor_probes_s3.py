@@ -26,7 +26,7 @@ from monitor.diagnose.table import diagnose
 from monitor.net import Resolver
 from monitor.probes.base import Outcome, Sight, Verdict
 from monitor.probes.fetch import request
-from monitor.probes.s3 import LIST, sign
+from monitor.probes.s3_store import LIST, sign
 
 EMPTY = hashlib.sha256().hexdigest()
 CANARY = "canary-s\\'é%40/+"
