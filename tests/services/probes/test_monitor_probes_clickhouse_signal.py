@@ -22,6 +22,7 @@ from config.services import Check, Service
 from config.signals import ClickhouseSignalParams
 from demo.clickhouse import NO_TLS, Clickhouse
 from demo.process import DemoError, Keeper
+from demo.seaweedfs import Seaweedfs
 from monitor.diagnose.base import Diagnosis
 from monitor.diagnose.table import diagnose
 from monitor.probes.base import Outcome, Verdict
@@ -204,6 +205,19 @@ def test_a_query_that_runs_for_long_is_told_and_ours_is_not(run: Any, server: An
     assert "sleepEachRow" in outcome.evidence.text
     assert "secret" not in outcome.evidence.text
     assert told(asked, outcome).cause == Cause.STUCK
+
+
+def test_a_backup_may_take_as_long_as_it_takes(run: Any, engine: Clickhouse, seaweedfs: Seaweedfs) -> None:
+    engine.query("CREATE TABLE default.slow (a UInt64, b String CODEC(NONE)) ENGINE = MergeTree ORDER BY a")
+    engine.query("INSERT INTO default.slow SELECT number, randomString(1000) FROM numbers(5000)")
+    place = f"S3('http://127.0.0.1:{seaweedfs.port}/backups/{uuid4().hex}', '{seaweedfs.access_key}', "
+    backup = f"BACKUP TABLE default.slow TO {place}'{seaweedfs.secret_key}') ASYNC"
+    engine.query(backup, settings={"max_backup_bandwidth": "1000000"})
+    outcome = once(run, params(engine, "queries", warn=0))
+    runs = engine.query("SELECT count() FROM system.processes WHERE query LIKE 'BACKUP%'")
+    engine.query("KILL QUERY WHERE query LIKE 'BACKUP%' ASYNC")
+    assert runs == "1\n"
+    assert outcome.evidence.text == "no query runs"
 
 
 def test_logs_of_its_own_are_called_out(run: Any, engine: Clickhouse) -> None:
