@@ -77,9 +77,9 @@ def reason(board: Board, name: str) -> Reasoning:
     """Gives the reasoning about service `name` of a board on which its dependencies were looked at as well."""
     status = board.services[name]
     decided = _decided(status)
-    if decided is None or decided.outcome is None or decided.diagnosis is None:
-        return _well(status)
     parents = [board.services[one] for one in status.service.depends_on if one in board.services]
+    if decided is None or decided.outcome is None or decided.diagnosis is None:
+        return _well(status, parents)
     suspects = _suspects(decided, parents)
     guilty = _guilty(decided, suspects, parents)
     because = [_step(status, decided)]
@@ -145,10 +145,12 @@ def _decided(status: ServiceStatus) -> CheckStatus | None:
     return next(missed, None)
 
 
-def _well(status: ServiceStatus) -> Reasoning:
+def _well(status: ServiceStatus, parents: list[ServiceStatus]) -> Reasoning:
     told = [check for check in status.checks.values() if check.outcome and check.outcome.available]
     count = f"{len(told)} checks pass" if len(told) != 1 else "its one check passes"
     sentence = f"{status.service.title} is well: {count}."
+    if dead := " and ".join(one.service.title for one in parents if one.state == State.DOWN):
+        sentence += f" But {dead}, which it needs, is down: expect it to fail, whatever its health page says."
     if status.service.paused:
         sentence = f"{status.service.title} is paused, and was not looked at."
     return Reasoning(root=status.service.name, cause=None, confidence="proven", sentence=sentence, remedy="")

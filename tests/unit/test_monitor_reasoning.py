@@ -173,3 +173,9 @@ def test_a_dependency_that_only_ails_leaves_it_unsure() -> None:
     found = about("litellm", {"litellm": {"ready": LOST}, "postgres": {"transactions": slow}})
     assert (found.root, found.confidence) == ("litellm", "unsure")
     assert "PostgreSQL is degraded, which may be the reason." in found.because
+
+
+def test_one_that_answers_while_what_it_needs_is_dead_is_expected_to_fail() -> None:
+    found = about("litellm", {"redis": {"ping": REFUSED}})
+    assert found.cause is None
+    assert "But Redis, which it needs, is down: expect it to fail" in found.sentence
