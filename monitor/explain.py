@@ -7,6 +7,7 @@ from typing import Any
 from alerts.texts import rfc3339
 from config.services import Service
 from monitor.asking import asks
+from monitor.blame import TROUBLE
 from monitor.board import Board, CheckStatus, ServiceStatus
 from monitor.client import Client, DaemonError
 from monitor.dependencies import Graph
@@ -17,8 +18,6 @@ from monitor.once import look_once
 from monitor.probes.base import Outcome
 from monitor.reasoning import Reasoning, reason
 from monitor.web.api import left_out_document, services_document
-
-TROUBLE = (State.DOWN, State.DEGRADED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

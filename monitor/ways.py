@@ -11,6 +11,11 @@ from typing import Literal
 from config.fields import Family
 
 REACHED_OVER = "reached_over"  # the fact by which kinds of address a service can be reached
+# That fact where a name has no address of the other kind.
+NAMED_ONLY = {
+    "IPv4": "IPv4 only: its name has no IPv6 address",
+    "IPv6": "IPv6 only: its name has no IPv4 address",
+}
 REFUSED_LONG = 600.0  # seconds of nothing but refusals, after which nobody is about to start it again
 
 
@@ -176,7 +181,7 @@ class NetworkTruth:
             if other.reach == Reach.OPENS:
                 return "IPv4 and IPv6"
             if other.records == Records.NONE:
-                return f"{one.kind} only: its name has no {other.kind} address"
+                return NAMED_ONLY[one.kind]
             if other.reach == Reach.REFUSED:
                 return f"{one.kind} only: {other.kind} is refused"
         return ""

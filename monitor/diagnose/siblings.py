@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from alerts.texts import listed
 from config.causes import Cause
 from monitor.diagnose.base import Diagnosis
+from monitor.ways import NAMED_ONLY
 
 NAMED_MOST = 4
 # Their clients look for IPv4 alone unless they are told otherwise: ioredis, and BullMQ upon it.
 BY_IPV4 = ("redis",)
-IPV6_NAME = "IPv6 only: its name"  # how the fact reached_over begins where a name has no IPv4 address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ def beside(found: Diagnosis, siblings: Sequence[Sibling], *, seen_up: bool) -> D
     """
     if found.cause != Cause.DEPENDENCY or not siblings or not all(one.well for one in siblings):
         return found
-    narrow = next((one for one in siblings if one.kind in BY_IPV4 and one.reached_over.startswith(IPV6_NAME)), None)
+    narrow = next((one for one in siblings if one.kind in BY_IPV4 and one.reached_over == NAMED_ONLY["IPv6"]), None)
     names = listed([one.title for one in siblings], NAMED_MOST)
     answers = f"{names} {'answers' if len(siblings) == 1 else 'answer'} us directly"
     if narrow is None or seen_up:
