@@ -216,6 +216,7 @@ def test_a_backup_may_take_as_long_as_it_takes(run: Any, engine: Clickhouse, sea
     outcome = once(run, params(engine, "queries", warn=0))
     runs = engine.query("SELECT count() FROM system.processes WHERE query LIKE 'BACKUP%'")
     engine.query("KILL QUERY WHERE query LIKE 'BACKUP%' ASYNC")
+    engine.query("DROP TABLE default.slow")
     assert runs == "1\n"
     assert outcome.evidence.text == "no query runs"
 
