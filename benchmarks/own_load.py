@@ -119,7 +119,7 @@ def servers(keeper: Keeper) -> Iterator[dict[str, Server]]:
         "postgres": Postgres(keeper=keeper),
         "redis": Valkey(keeper=keeper),
         "clickhouse": Clickhouse(keeper=keeper),
-        "minio": Seaweedfs(keeper=keeper),
+        "minio": Seaweedfs(keeper=keeper, memory="8GiB"),
         "litellm": LiteLlm(keeper=keeper),
     }
     with ThreadPoolExecutor(len(found)) as pool:
