@@ -25,7 +25,7 @@ EVERYTHING = ("Admin", "Read", "Write", "List", "Tagging")
 class Seaweedfs(Server):
     """An S3 store with one pair of keys and the bucket `backups` (and any other of `buckets`).
 
-    `memory` is what it may take before it spends its time on collecting. It takes 130 MB, but with a limit of 256 MiB it
+    `memory` is what it may take before it spends its time on collecting. It takes 130 MB, but within 256 MiB it
     spends 7 % of a core on collecting for good once small objects come for a minute, such as the watch's canary, and
     with 1 GiB 0.3 % (both measured); one that takes in a gigabyte burned 7.7 s of CPU instead of 3.1 s.
     """
