@@ -294,7 +294,7 @@ def ask_all(run: Any, wire: Wire, *, times: int = 1) -> tuple[dict[str, Outcome]
         for _ in range(times):
             scene.context._answers._flights.clear()
             before = stage.taken
-            asked = [scene.ask("clickhouse_signal", params(server, name, warn=99.0), timeout=5.0) for name in ALL]
+            asked = [scene.ask("clickhouse_signal", params(server, name), timeout=5.0) for name in ALL]
             outcomes = await asyncio.gather(*asked)
         return dict(zip(ALL, outcomes, strict=True)), stage.taken - before
 
