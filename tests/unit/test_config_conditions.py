@@ -31,7 +31,7 @@ def conditioned(kind: str, condition: str) -> set[str]:
 def test_every_condition_is_used_by_some_preset_and_with_a_known_kind() -> None:
     tables = [table for preset in presets().values() for table in preset.checks.values()]
     assert all(any(condition in table for table in tables) for condition in CONDITIONS)
-    kinds = {kind for table in tables for kind in table.get("needed_by", ())}  # type: ignore[attr-defined]
+    kinds = {kind for table in tables for kind in table.get("needed_by", ())}  # type: ignore[attr-defined]  # a list
     assert kinds <= presets().keys()
 
 

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from config.checks import HttpParams, PostgresParams
 from config.services import Check, Service, discover
+from config.signals import PostgresSignalParams, RedisSignalParams
 from monitor.diagnose.table import diagnose
 from monitor.probes import clickhouse, postgres_session, postgres_signal, redis_signal
 from monitor.probes import redis as redis_ping
@@ -258,14 +259,15 @@ def test_what_redis_says(path: Path) -> None:
     if not refused:
         assert answer.facts["version"] == kept["version"]
     for check in service("redis").checks if info else ():
-        if check.kind == "redis_signal" and check.name != "canary":
-            tell = redis_signal.SIGNALS[check.params.signal]  # type: ignore[union-attr]  # it is one of that kind
-            answer = tell(info, check.params, grown(info, check.name, path.stem))  # type: ignore[arg-type]
+        if isinstance(check.params, RedisSignalParams) and check.name != "canary":
+            tell = redis_signal.SIGNALS[check.params.signal]
+            answer = tell(info, check.params, grown(info, check.name, path.stem))
             seen[check.name] = told("redis", check, outcome_of(answer))
     write = next((said for question, said in answers.items() if "SET" in question), "+OK")
     if write[0] == "-":
         check = check_of("redis", "canary")
-        answer = redis_signal._refused(read(error_of(write)), check.params, "SET")  # type: ignore[arg-type]
+        assert isinstance(check.params, RedisSignalParams)
+        answer = redis_signal._refused(read(error_of(write)), check.params, "SET")
         seen["canary"] = told("redis", check, outcome_of(answer))
     wanted = REDIS[path.stem]
     assert {name: cause for name, cause in seen.items() if name in wanted or cause not in ("pass", "-")} == wanted
@@ -305,14 +307,14 @@ def test_what_postgresql_tells_of_itself(path: Path) -> None:
     sections = json.loads(path.read_text())["sections"]
     seen = {}
     for check in service("postgres", database=True).checks:
-        if check.kind != "postgres_signal":
+        if not isinstance(check.params, PostgresSignalParams):
             continue
-        section, make = postgres_signal.SIGNALS[check.params.signal]  # type: ignore[union-attr]
+        section, make = postgres_signal.SIGNALS[check.params.signal]
         if section in sections:
             # A recording is made within seconds, in a database of a few megabytes.
             low = {"warn": 1.0, "fail": None} if check.name in TIMED and path.stem != "healthy" else {}
             row = {"before": None, **sections[section]}
-            answer = make(row, replace(check.params, **low))  # type: ignore[arg-type]
+            answer = make(row, replace(check.params, **low))  # type: ignore[arg-type]  # both are numbers or None
             seen[check.name] = told("postgres", check, outcome_of(answer), database=True)
     assert {name: cause for name, cause in seen.items() if cause != "pass"} == ROWS[path.stem]
 

@@ -395,11 +395,11 @@ def test_size_and_growth(run: Any, server: Postgres) -> None:
 def test_what_may_not_be_written(run: Any, server: Postgres, of: str, verdict: Verdict, says: str) -> None:
     asked = params(server, "writable")
     with server.connect() as admin:
-        admin.execute(f"ALTER {of} SET default_transaction_read_only = on")  # type: ignore[call-overload]
+        admin.execute(f"ALTER {of} SET default_transaction_read_only = on")
         try:
             outcome = once(run, asked)
         finally:
-            admin.execute(f"ALTER {of} RESET default_transaction_read_only")  # type: ignore[call-overload]
+            admin.execute(f"ALTER {of} RESET default_transaction_read_only")
     assert outcome.verdict == verdict
     assert says in outcome.evidence.text
     if verdict == Verdict.FAIL:

@@ -358,7 +358,7 @@ SAID = [
 def test_what_cannot_be_told_is_no_failure(run: Any, answer: bytes, signal: str, sight: Sight) -> None:
     async def act(scene: Any) -> Outcome:
         stage = await scene.serve(saying(answer))
-        asked = RedisSignalParams(host="127.0.0.1", port=stage.port, signal=signal)  # type: ignore[arg-type]
+        asked = RedisSignalParams(host="127.0.0.1", port=stage.port, signal=signal)  # type: ignore[arg-type]  # a name
         outcome: Outcome = await scene.ask("redis_signal", asked, timeout=0.5)
         return outcome
 
