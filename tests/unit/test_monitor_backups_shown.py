@@ -1,4 +1,4 @@
-"""What of backups reaches the rest of the daemon: slowness that is forgiven, and the metrics of what the store holds."""
+"""What of backups reaches the rest of the daemon: slowness that is forgiven, and the metric of the last success."""
 
 import pytest
 
@@ -25,7 +25,9 @@ def a_board(**services: dict[str, str]) -> Board:
     return board
 
 
-@pytest.mark.parametrize(("name", "ours"), [("postgres", True), ("clickhouse", True), ("minio", True), ("redis", False)])
+@pytest.mark.parametrize(
+    ("name", "ours"), [("postgres", True), ("clickhouse", True), ("minio", True), ("redis", False)]
+)
 def test_our_own_run_makes_slow_what_takes_part_in_it(name: str, ours: bool) -> None:
     board = a_board(**{name: {}})
     service = board.services[name].service
