@@ -79,6 +79,14 @@ async def ask(
     return Said(status=reply.status, headers=dict(reply.headers), body=parsed, text=reply.text[:2000])
 
 
+def listed_ids(said: Said) -> list[str] | None:
+    """Gives the ids in a list of models, in the form OpenAI gave it; None where the answer is none."""
+    rows = said.get("data")
+    if said.status != 200 or not isinstance(rows, list):
+        return None
+    return [str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row]
+
+
 def number(value: object) -> float | None:
     """Gives a number out of an answer as a float of a size that can be worked with; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < SANE:

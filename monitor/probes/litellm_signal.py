@@ -11,7 +11,7 @@ from typing import Any
 
 from config.signals import LitellmSignalParams
 from monitor.probes.amounts import graded, some
-from monitor.probes.ask import Said, ask, bearer, beside, told_elsewhere
+from monitor.probes.ask import Said, ask, bearer, beside, listed_ids, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
 from monitor.probes.litellm_completion import completion
 from monitor.probes.litellm_words import CODES, provider_trouble
@@ -19,8 +19,6 @@ from monitor.probes.litellm_words import CODES, provider_trouble
 MAX_AGE = 2.0  # seconds: signals that run together share an answer
 MEMORY = 3600.0  # seconds a model that vanished is missed
 FRESH = 7200.0  # seconds: LiteLLM writes a check that stays the same once an hour, so an older one is of the past
-
-Listing = Said
 
 
 async def probe(params: LitellmSignalParams, *, timeout: float, context: ProbeContext) -> Outcome:
@@ -52,8 +50,8 @@ async def _health(params: LitellmSignalParams, timeout: float, context: ProbeCon
     return weigh_health(said.body["latest_health_checks"], names, datetime.now(UTC), params)
 
 
-async def _list(params: LitellmSignalParams, timeout: float, context: ProbeContext) -> Listing:
-    async def take() -> Listing:
+async def _list(params: LitellmSignalParams, timeout: float, context: ProbeContext) -> Said:
+    async def take() -> Said:
         return await ask(context, "GET", _url(params, "/v1/models"), timeout=timeout, headers=_key(params))
 
     return await context.shared(("litellm_list", params.url, params.key), take, MAX_AGE)
@@ -69,10 +67,8 @@ def _key(params: LitellmSignalParams) -> dict[str, str]:
 
 def model_names(said: Said) -> frozenset[str] | None:
     """Gives the names in an answer to /v1/models; None where it is no list of models."""
-    rows = said.get("data")
-    if said.status != 200 or not isinstance(rows, list):
-        return None
-    return frozenset(str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row)
+    names = listed_ids(said)
+    return None if names is None else frozenset(names)
 
 
 def weigh_models(

@@ -3,14 +3,14 @@
 from functools import partial
 
 from config.signals import OpenwebuiSignalParams
-from monitor.probes.ask import Said, ask, bearer, beside, told_elsewhere
+from monitor.probes.ask import Said, ask, bearer, beside, listed_ids, told_elsewhere
 from monitor.probes.base import Answer, Outcome, ProbeContext, Verdict, not_available
 
 SHOWN = 3  # names in a sentence
 
 
 async def probe(params: OpenwebuiSignalParams, *, timeout: float, context: ProbeContext) -> Outcome:
-    """Compares the lists. Evidence.code is auth, where our own key is refused, none, or no_provider."""
+    """Compares the lists. Evidence.code is auth (our own key is refused), none or stale (the provider lists others)."""
     secrets = (params.key, params.provider_key)
     return await beside(partial(_compare, params, timeout, context), timeout=timeout, secrets=secrets)
 
@@ -18,13 +18,13 @@ async def probe(params: OpenwebuiSignalParams, *, timeout: float, context: Probe
 async def _compare(params: OpenwebuiSignalParams, timeout: float, context: ProbeContext) -> Answer:
     url = params.url.rstrip("/") + "/api/models"
     said = await ask(context, "GET", url, timeout=timeout, headers=bearer(params.key))
-    listed = _names(said)
+    listed = listed_ids(said)
     if listed is None:
         return _refusal(said)
     wanted: list[str] | None = None
     if params.provider and params.provider_key:
         url = params.provider.rstrip("/") + "/v1/models"
-        wanted = _names(await ask(context, "GET", url, timeout=timeout, headers=bearer(params.provider_key)))
+        wanted = listed_ids(await ask(context, "GET", url, timeout=timeout, headers=bearer(params.provider_key)))
         if not wanted:
             return told_elsewhere("LiteLLM lists no models itself")
     return weigh(listed, wanted)
@@ -49,14 +49,6 @@ def weigh(listed: list[str], wanted: list[str] | None) -> Answer:
     other = f"{len(listed)} others" if listed else "none at all"
     text = f"LiteLLM lists {len(wanted)} models to its own key ({some}); Open WebUI lists {other}"
     return Answer(verdict=Verdict.FAIL, text=text, sign="models", code="stale", measures=measures)
-
-
-def _names(said: Said) -> list[str] | None:
-    """The names in a list of models; None where it is none."""
-    rows = said.get("data")
-    if said.status != 200 or not isinstance(rows, list):
-        return None
-    return [str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row]
 
 
 def _refusal(said: Said) -> Answer:
