@@ -31,7 +31,7 @@ def incidents_command(client: Client, *, every: bool, as_json: bool) -> None:
     table.add_column("what", overflow="fold")
     for one in found:
         over = one["resolved_at"]
-        word, style = INCIDENT_LOOKS.get("up" if over else one["state"], (one["state"], "bold"))
+        word, style = INCIDENT_LOOKS.get("over" if over else one["state"], (one["state"], "bold"))
         began = seconds(one["since"])
         lasted = duration((seconds(over) if over else time.time()) - began)
         table.add_row(one["id"], Text(word, style), timestamp(began), lasted, _what(one))
@@ -44,7 +44,8 @@ def _what(one: dict[str, Any]) -> Text:
     if one["affected"]:
         lines.append(Text(f"takes down: {', '.join(one['affected'])}"))
     if one["flapping"]:
-        lines.append(Text(f"comes and goes: went down {one['downs']} times"))
+        held = "" if one["resolved_at"] else "; open until it has stayed up for a while"
+        lines.append(Text(f"comes and goes: went down {one['downs']} times{held}"))
     if one["acknowledged_by"]:
         lines.append(Text(f"{one['acknowledged_by']} looks after it", "green"))
     if one["remedy"] and not one["resolved_at"]:

@@ -31,7 +31,8 @@ LOOKS = {
 }
 
 INCIDENT_LOOKS = {
-    "up": ("✓ over", "green"),
+    "over": ("✓ over", "green"),
+    "up": ("✓ up now", "yellow"),  # open until it stays so
     "degraded": LOOKS[State.DEGRADED],
     "down": LOOKS[State.DOWN],
     "blind": ("? blind", "bold red"),
@@ -129,8 +130,10 @@ def check_table(
 def left_out(left: Sequence[LeftOut], *, brief: bool) -> list[Text]:
     """What was not asked: a line for each reason, or in `brief` one for all that a deep look would ask."""
     if brief:
-        count = f"{len(left)} checks" if len(left) != 1 else "1 check"
-        return [Text(f"not asked: {count} that are slow or cost something; --deep asks them", "dim")] if left else []
+        what = f"{len(left)} checks that are slow or cost something; --deep asks them"
+        if len(left) == 1:
+            what = "1 check that is slow or costs something; --deep asks it"
+        return [Text(f"not asked: {what}", "dim")] if left else []
     reasons: dict[str, list[str]] = {}
     for one in left:
         reasons.setdefault(one.why, []).append(f"{one.service} {one.check}")
@@ -144,8 +147,8 @@ def _slowest(status: ServiceStatus) -> str:
 
 def _seen(status: ServiceStatus) -> Iterator[Text]:
     """For a service that is up its version; of each check that missed: cause, evidence, remedy; what cannot be told."""
-    if status.state == State.UP:
-        yield Text(status.facts.get("version", ""), "dim")
+    if status.state == State.UP and (version := status.facts.get("version")):
+        yield Text(version, "dim")
     told: set[str] = set()
     for check in status.checks.values():
         if check.outcome is None or check.outcome.verdict == Verdict.PASS:
@@ -166,10 +169,13 @@ def _seen(status: ServiceStatus) -> Iterator[Text]:
 def _summary(board: Board) -> Text:
     counts = Counter(status.state for status in board.services.values())
     total = sum(counts.values())
+    style = "green" if counts[State.UP] == total else "bold"
+    if total == 1:
+        return Text(f"The one service is {next(iter(counts)).value}.", style)
     if counts[State.UP] == total:
-        return Text(f"All {total} services are up." if total != 1 else "The one service is up.", "green")
+        return Text(f"All {total} services are up.", style)
     parts = [f"{counts[state]} {state.value}" for state in WORST_FIRST if counts[state]]
-    return Text(f"{', '.join(parts)} of {total} services.", "bold")
+    return Text(f"{', '.join(parts)} of {total} services.", style)
 
 
 def config_table(configuration: Configuration, console: Console | None = None) -> None:

@@ -9,10 +9,11 @@ from config.checks import TcpParams
 from config.configuration import load
 from config.services import Check, Service
 from monitor.board import Board, CheckStatus, ServiceStatus
+from monitor.depth import LeftOut
 from monitor.diagnose.base import Diagnosis
 from monitor.judge import Flip, State, Track
 from monitor.probes.base import Evidence, Outcome, Sight, Verdict
-from monitor.terminal import check_table, config_table, flip_line
+from monitor.terminal import check_table, config_table, flip_line, left_out
 
 CHECK = Check(name="answers", kind="tcp", params=TcpParams(host="x", port=1))
 
@@ -54,6 +55,14 @@ def test_the_worst_comes_first_with_cause_evidence_and_remedy() -> None:
 
 def test_all_up_is_said_in_one_line() -> None:
     assert "All 2 services are up." in printed(check_table, board(a=State.UP, b=State.UP))
+
+
+def test_one_service_and_one_check_are_spoken_of_as_one() -> None:
+    assert "The one service is down." in printed(check_table, board(a=State.DOWN))
+    assert "The one service is up." in printed(check_table, board(a=State.UP))
+    left = [LeftOut(service="a", check="slow", why="slow")]
+    assert "1 check that is slow or costs something; --deep asks it" in left_out(left, brief=True)[0].plain
+    assert "2 checks that are slow or cost something; --deep asks them" in left_out(left * 2, brief=True)[0].plain
 
 
 def test_a_flip_is_one_line_whatever_the_texts_hold() -> None:
