@@ -132,6 +132,7 @@ class Crew:
             tracks=tracks,
             confirm_interval=settings.confirm_interval,
             confirm_timeout=min(CONFIRM_TIMEOUT, settings.probe_timeout),
+            usual_timeout=settings.probe_timeout,
             most=room_for_probes(),
             tell=tell,
             quiet=partial(keeps_busy, self._board),

@@ -72,10 +72,11 @@ class Watch:
     """Runs every check of `services` until cancelled. `board` is written by nobody else.
 
     `probe(check, timeout)` gives an Outcome and never raises; `wall()` is the time to record, epoch seconds; times to
-    wait come from the running loop alone. `tracks` is what was remembered from before. `most` bounds how many probes
-    are under way at once. `tell` is called with every flip, to say it where people read. While `quiet` holds for a
-    service, its answers may be slow. `weigh` is Lookout.weigh: it turns an outcome into unknown when nothing else on
-    that side of the network answers either.
+    wait come from the running loop alone. A second look may take `confirm_timeout` seconds, but for a check that has
+    more than `usual_timeout`: it takes long when all is well, and one hiccup would be an outage. `tracks` is what was
+    remembered from before. `most` bounds how many probes are under way at once. `tell` is called with every flip, to
+    say it where people read. While `quiet` holds for a service, its answers may be slow. `weigh` is Lookout.weigh: it
+    turns an outcome into unknown when nothing else on that side of the network answers either.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Watch:
         tracks: Mapping[str, Track],
         confirm_interval: float,
         confirm_timeout: float,
+        usual_timeout: float = math.inf,
         most: int = 1000,
         tell: Callable[[Flip], None] = lambda _: None,
         quiet: Callable[[Service], bool] = lambda _: False,
@@ -100,6 +102,7 @@ class Watch:
         self._wall = wall
         self._confirm_interval = confirm_interval
         self._confirm_timeout = confirm_timeout
+        self._usual_timeout = usual_timeout
         self._slots: dict[str, list[Slot]] = {}
         for service in services:
             self._add(service, tracks.get(service.name))
@@ -210,8 +213,12 @@ class Watch:
     def _patience(self, slot: Slot) -> float:
         """Seconds a run may take: the check's own, or the shorter confirm deadline while it is unsettled."""
         if unsettled(self._track(slot), slot.check):
-            return min(slot.check.timeout, self._confirm_timeout)
+            return self._second_look(slot.check)
         return slot.check.timeout
+
+    def _second_look(self, check: Check) -> float:
+        """Seconds a second look may take."""
+        return check.timeout if check.timeout > self._usual_timeout else min(check.timeout, self._confirm_timeout)
 
     def _track(self, slot: Slot) -> CheckTrack:
         return self._board.services[slot.service.name].check_track(slot.check.name)
@@ -265,7 +272,7 @@ class Watch:
         if unsettled(self._track(slot), slot.check):
             loop = asyncio.get_running_loop()
             at = max(loop.time(), slot.started + self._confirm_interval)
-            slot.confirm = loop.call_at(at, self._start, slot, at, min(slot.check.timeout, self._confirm_timeout))
+            slot.confirm = loop.call_at(at, self._start, slot, at, self._second_look(slot.check))
 
     def _look_around(self, service: Service) -> None:
         now = asyncio.get_running_loop().time()

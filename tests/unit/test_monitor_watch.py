@@ -224,6 +224,38 @@ def test_a_paused_service_is_not_looked_at(virtual: Run) -> None:
     assert notes.of("q") == [State.UP]
 
 
+@pytest.mark.parametrize(("timeout", "second"), [(3.0, 3.0), (10.0, 5.0), (30.0, 30.0)])
+def test_a_second_look_is_short_unless_the_check_needs_more_time_than_others(
+    virtual: Run, timeout: float, second: float
+) -> None:
+    given: list[float] = []
+
+    async def probe(_: Check, seconds: float) -> Outcome:
+        given.append(seconds)
+        bad = len(given) == 2
+        evidence = Evidence(sight=Sight.ANSWERED, text="once" if bad else "fine")
+        return Outcome(verdict=Verdict.FAIL if bad else Verdict.PASS, latency=0.01, evidence=evidence)
+
+    async def main() -> None:
+        watch = Watch(
+            [service("x", timeout=timeout)],
+            board=Board(instance="test", version="0", started_at=0),
+            probe=probe,
+            keeper=Notes(),
+            wall=World().wall,
+            tracks={},
+            confirm_interval=10,
+            confirm_timeout=5,
+            usual_timeout=10,
+        )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(3 * 60):
+                await watch.run()
+
+    virtual(main())
+    assert given[:4] == [timeout, timeout, second, timeout]
+
+
 def test_a_fault_in_handling_an_outcome_ends_the_watch(virtual: Run) -> None:
     world = World()
 
