@@ -42,3 +42,4 @@ Sendable = Annotated[str, "sendable"]  # goes into a header
 SendableSecret = Annotated[Secret, "sendable"]
 Port = Annotated[int, Limits(1, 65_535)]
 Pause = Annotated[float, Limits(60, 604_800)]  # seconds between two asks that cost something
+Threshold = Annotated[float, Limits(0, 1e15)]  # from which a signal warns or fails, in its own unit; no NaN

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from config.causes import Cause
 from config.checks import BackupsParams, DnsParams, GrpcParams, PostgresParams, RedisParams, TcpParams, TlsParams
+from config.env import plain
 from config.fields import Limits
 from config.kinds import PARAMS, Params
 from config.secret import Secret
@@ -184,6 +185,7 @@ def _check(
         report((*place, "latency_threshold"), "is not below the timeout, so it could never be passed", "lower it")
     if params is None or wrong:
         return None
+    _in_order(params, chosen, place, report)
     return Check(
         name=name,
         kind=frame.kind,
@@ -198,6 +200,17 @@ def _check(
         remedies=frame.remedies,
         alert=frame.alert,
     )
+
+
+def _in_order(params: Params, chosen: Table, place: Place, report: Report) -> None:
+    """Reports a signal that would fail before it warns; what was not `chosen` is the preset's."""
+    warn, fail = getattr(params, "warn", None), getattr(params, "fail", None)
+    if warn is None or fail is None or warn <= fail:
+        return
+    if "warn" in chosen:
+        report((*place, "warn"), f"is above fail ({plain(fail)}), so it would never warn", "lower it, or raise fail")
+    else:
+        report((*place, "fail"), f"is below warn ({plain(warn)}), so it would never warn", "write a lower warn as well")
 
 
 def _first(*values: Any) -> Any:

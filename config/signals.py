@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from config.checks import ClickhouseParams, PostgresParams, RedisParams, S3Params
-from config.fields import Limits, Pause, SendableSecret
+from config.fields import Limits, Pause, SendableSecret, Threshold
 
 PostgresSignal = Literal[
     "slots",
@@ -35,8 +35,8 @@ class PostgresSignalParams(PostgresParams):
     """
 
     signal: PostgresSignal
-    warn: float | None = None
-    fail: float | None = None
+    warn: Threshold | None = None
+    fail: Threshold | None = None
 
 
 RedisSignal = Literal["memory", "policy", "evicted", "rejected", "canary", "persistence", "replica", "restarts"]
@@ -52,8 +52,8 @@ class RedisSignalParams(RedisParams):
     """
 
     signal: RedisSignal
-    warn: float | None = None
-    fail: float | None = None
+    warn: Threshold | None = None
+    fail: Threshold | None = None
 
 
 ClickhouseSignal = Literal["memory", "disk", "parts", "mutations", "replicas", "errors", "queries", "size", "logs"]
@@ -71,8 +71,8 @@ class ClickhouseSignalParams(ClickhouseParams):
     """
 
     signal: ClickhouseSignal
-    warn: float | None = None
-    fail: float | None = None
+    warn: Threshold | None = None
+    fail: Threshold | None = None
 
 
 S3Signal = Literal["reads", "buckets", "canary"]
@@ -105,8 +105,8 @@ class LitellmSignalParams:
     url: str
     key: SendableSecret
     signal: LitellmSignal
-    warn: float | None = None
-    fail: float | None = None
+    warn: Threshold | None = None
+    fail: Threshold | None = None
     model: str = ""
     every: Pause = 900.0
     daily_tokens: Annotated[float, Limits(1, 100_000_000)] = 5_000
@@ -130,8 +130,8 @@ class LangfuseSignalParams:
     public_key: SendableSecret | None = None
     secret_key: SendableSecret | None = None
     every: Pause = 900.0
-    warn: float | None = None
-    fail: float | None = None
+    warn: Threshold | None = None
+    fail: Threshold | None = None
 
 
 QueueSignal = Literal["waiting", "failed"]
@@ -147,8 +147,8 @@ class QueueSignalParams(RedisParams):
 
     signal: QueueSignal
     prefix: str = "bull"
-    warn: float | None = None
-    fail: float | None = None
+    warn: Threshold | None = None
+    fail: Threshold | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,5 +191,5 @@ class QdrantSignalParams:
     url: str
     signal: QdrantSignal
     key: SendableSecret | None = None
-    warn: float | None = None
-    fail: float | None = None
+    warn: Threshold | None = None
+    fail: Threshold | None = None

@@ -1,0 +1,50 @@
+"""From which number a signal warns and fails, as WATCH_FILE may say it: what cannot be meant is told, not obeyed."""
+
+from pathlib import Path
+
+import pytest
+
+from config.services import Discovery, discover
+from config.signals import RedisSignalParams
+
+
+def told(folder: Path, *lines: str) -> Discovery:
+    """What is discovered of a Redis with these lines about its check `memory`, which warns from 85."""
+    path = folder / "watch.toml"
+    path.write_text("\n".join(["[services.redis.checks.memory]", *lines]))
+    return discover({"REDIS_URL": "redis://r", "WATCH_FILE": str(path)})
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "says"),
+    [
+        (("warn = nan",), "warn", "is out of range; write a number from 0 to"),
+        (("fail = -inf",), "fail", "is out of range"),
+        (("fail = inf",), "fail", "is out of range"),
+        (("warn = -5",), "warn", "is out of range"),
+        (('warn = "lots"',), "warn", "is text, not a number"),
+        (("warn = 90", "fail = 80"), "warn", "is above fail (80), so it would never warn; lower it, or raise fail"),
+        (("fail = 50",), "fail", "is below warn (85), so it would never warn; write a lower warn as well"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_problem(tmp_path: Path, lines: tuple[str, ...], key: str, says: str) -> None:
+    (problem,) = told(tmp_path, *lines).problems
+    assert f"services.redis.checks.memory.{key}: {says}" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("lines", "warn", "fail"),
+    [
+        (("warn = 0",), 0, None),
+        (("warn = 70", "fail = 70"), 70, 70),
+        (("fail = 95",), 85, 95),
+        (("warn = 1.5", "fail = 3"), 1.5, 3),
+    ],
+)
+def test_what_can_be_meant_is_taken(tmp_path: Path, lines: tuple[str, ...], warn: float, fail: float | None) -> None:
+    found = told(tmp_path, *lines)
+    assert found.problems == ()
+    (redis,) = found.services
+    params = next(check.params for check in redis.checks if check.name == "memory")
+    assert isinstance(params, RedisSignalParams)
+    assert (params.warn, params.fail) == (warn, fail)
