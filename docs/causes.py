@@ -27,6 +27,7 @@ PLACES = {
     "address": "its address",
     "code": "code",
     "setting": "its setting",
+    "where": "its setting",
     "bucket": "its bucket",
     "speech": "another protocol",
     "usual_port": "N",

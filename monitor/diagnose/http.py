@@ -232,6 +232,6 @@ UNASKED = Rule(
     codes=("401", "403", "407"),
     proof="401 or 403 to a question that a preset asks without a key, because it needs none",
     says="What answers at {address} wants a key for what {title} answers to anybody ({code}).",
-    remedy="Another service, mostly, or a proxy with a login of its own before it: compare host and port in {setting} "
+    remedy="Another service, mostly, or a proxy with a login of its own before it: compare host and port in {where} "
     "with the service's own, or watch its private address.",
 )

@@ -87,6 +87,7 @@ REDIS: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.READONLY,
+        precise=True,
         codes=("MISCONF",),
         proof="MISCONF: it could not save to disk and refuses writes",
         says="{title} at {address} cannot save to disk and therefore refuses writes.",
@@ -95,6 +96,7 @@ REDIS: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.READONLY,
+        precise=True,
         codes=("READONLY",),
         proof="READONLY: this is a replica",
         says="{title} at {address} is a read-only replica.",
@@ -118,6 +120,7 @@ REDIS: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.NO_ANSWER,
+        precise=True,
         codes=("BUSY",),
         proof="BUSY: a script runs and blocks everything else",
         says="{title} at {address} is blocked by a script that does not end.",

@@ -106,7 +106,7 @@ _ADDRESS = re.compile(r"[A-Z0-9_]*(URL|URI|HOST|PORT|ENDPOINT)(__.*)?", re.IGNOR
 _NOT_THE_ADDRESS = frozenset({Cause.AUTH, Cause.NOT_FOUND, Cause.READONLY, Cause.PROBE_FAULT})
 # These ask one service about another one, which is the one that is told of.
 _ABOUT_ANOTHER = ("queue_signal", "key_signal")
-_PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting|bucket|speech|usual_port|others)\}")
+_PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting|where|bucket|speech|usual_port|others)\}")
 
 
 class _Words:
@@ -157,6 +157,7 @@ class _Words:
             "address": self._address,
             "code": self._code,
             "setting": self._setting(cause),
+            "where": self._setting(Cause.WRONG_SERVICE),
             "bucket": self._bucket,
             **self._ways(),
         }

@@ -268,6 +268,21 @@ def test_a_key_is_looked_at_only_for_what_a_key_can_cause() -> None:
     assert "SHOP_KEY" in found("http", outcome(Sight.REFUSED), service(variables=("SHOP_KEY",))).remedy
 
 
+def test_who_wants_a_key_for_a_public_page_is_looked_for_by_its_address_alone() -> None:
+    asked = check("http", HttpParams(url="http://shop.internal:7/ready"))
+    keyed = service(kind="litellm", checks=(asked,), variables=("SHOP_URL", "SHOP_KEY", "SHOP_SYNTHETIC_MODEL"))
+    told = diagnose(keyed, asked, outcome(A, code="401", sign="status"))
+    assert told is not None
+    assert "host and port in SHOP_URL with" in told.remedy
+    assert "SHOP_KEY" not in told.remedy
+
+
+@pytest.mark.parametrize(("code", "says"), [("MISCONF", "BGSAVE"), ("READONLY", "primary"), ("BUSY", "SCRIPT KILL")])
+def test_what_redis_names_itself_is_told_before_what_is_usual(code: str, says: str) -> None:
+    usual = {Cause.READONLY: "Look at its disk.", Cause.NO_ANSWER: "Look at its CPU."}
+    assert says in found("redis", outcome(A, code=code), service(remedies=usual)).remedy
+
+
 def test_a_railway_reference_in_a_remedy_is_left_as_it_is() -> None:
     assert "${{Redis.REDIS_URL}}" in found("redis", outcome(Sight.ANSWERED, code="NOAUTH")).remedy
 
