@@ -7,7 +7,7 @@ Values that came from a variable are Secrets until a field says that it shows wh
 import difflib
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -101,7 +101,7 @@ def convert(hint: Any, value: object) -> Any:  # noqa: PLR0911 -- one return for
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise MisfitError(f"is {_kind(value)}, not a list", "write it in [ ]")
-        return tuple(convert(arguments[0], item) for item in value)
+        return tuple(_entry(arguments[0], value, number) for number in range(len(value)))
     if origin is not None:  # Mapping[key, value]
         return _mapping(arguments, value)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
@@ -109,6 +109,15 @@ def convert(hint: Any, value: object) -> Any:  # noqa: PLR0911 -- one return for
     if isinstance(hint, type) and is_dataclass(hint):
         return _nested(hint, value)
     return _scalar(hint, value)
+
+
+def _entry(hint: Any, entries: Sequence[object], number: int) -> Any:
+    """One entry of a list; of several, what does not fit is told by its number, since it may be a secret."""
+    try:
+        return convert(hint, entries[number])
+    except MisfitError as error:
+        which = f"entry {number + 1} " if len(entries) > 1 else ""
+        raise MisfitError(f"{which}{error.message}", error.remedy) from None
 
 
 def _scalar(hint: Any, value: object) -> Any:
@@ -171,7 +180,7 @@ def _nested(hint: type[Any], value: object) -> Any:
 
     made = build(hint, value, (), report)
     if made is None:
-        raise MisfitError("holds an entry that does not fit", wrong[0])
+        raise MisfitError("does not fit", wrong[0])
     return made
 
 

@@ -79,6 +79,14 @@ def everything_seen(discovery: Discovery) -> str:
     return f"{discovery!r} {[str(problem) for problem in discovery.problems]}"
 
 
+def test_of_several_buckets_the_one_that_is_none_is_told_by_its_number() -> None:
+    store = {"MINIO_ENDPOINT": "minio:9000", "MINIO_ACCESS_KEY": "a", "MINIO_SECRET_KEY": "s"}
+    (problem,) = discover({**store, "MINIO_BUCKETS": "langfuse, Bad_One, backups"}).problems
+    assert str(problem).startswith("MINIO_BUCKETS: entry 2 is no bucket's name; write 3 to 63")
+    (problem,) = discover({**store, "MINIO_BUCKETS": "Bad_One"}).problems
+    assert str(problem).startswith("MINIO_BUCKETS: is no bucket's name")
+
+
 def test_the_whole_stack_is_found_sorted_and_the_same_each_time() -> None:
     discovery = discover(EVERYTHING)
     assert [service.name for service in discovery.services] == NAMES.split()
