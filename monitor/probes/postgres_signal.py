@@ -50,7 +50,9 @@ class Snapshot:
 
 async def probe(params: PostgresSignalParams, *, timeout: float, context: ProbeContext) -> Outcome:
     """Tells one signal. Evidence.sign is the signal's name where it warns or fails."""
-    return await attempt(lambda: _tell(params, timeout, context), timeout=timeout, secrets=(params.password,))
+    secrets = (params.password,)
+    # After a stall of the loop this deadline and those of the questions come due at once, in any order.
+    return await attempt(lambda: _tell(params, timeout, context), timeout=timeout, secrets=secrets, late=not_asked())
 
 
 async def _tell(params: PostgresSignalParams, timeout: float, context: ProbeContext) -> Answer:

@@ -33,7 +33,9 @@ SIGNALS: Mapping[str, Callable[[Info, RedisSignalParams, weigh.Memory], Answer]]
 async def probe(params: RedisSignalParams, *, timeout: float, context: ProbeContext) -> Outcome:
     """Tells one signal. Evidence.sign is the signal's name where it warns or fails, code the canary's error."""
     tell = _write if params.signal == "canary" else _tell
-    return await attempt(lambda: tell(params, timeout, context), timeout=timeout, secrets=(params.password,))
+    secrets = (params.password,)
+    # After a stall of the loop this deadline and those of the questions come due at once, in any order.
+    return await attempt(lambda: tell(params, timeout, context), timeout=timeout, secrets=secrets, late=not_asked())
 
 
 async def _tell(params: RedisSignalParams, timeout: float, context: ProbeContext) -> Answer:
