@@ -56,7 +56,7 @@ HOMES: Mapping[str, Home] = {
     "key_signal": Home("http", {"provider": "litellm"}),
     "qdrant_signal": Home("http"),
     "clickhouse_signal": Home("http"),
-    "s3_signal": Home("http", {"bucket": "backups"}),
+    "s3_signal": Home("http", {"bucket": "backups", "buckets": ("backups", "media")}),
 }
 # A name is looked up and no port is asked: its hostile answers are a resolver's.
 NAMES = "dns"

@@ -61,6 +61,8 @@ async def _buckets(params: S3SignalParams, timeout: float, context: ProbeContext
             return await look(Store(replace(params, bucket=bucket), timeout, context))
 
     names = tuple(dict.fromkeys(params.buckets))
+    if not names:
+        return not_available("no bucket is named: set MINIO_BUCKETS")
     return weigh_buckets(dict(zip(names, await asyncio.gather(*map(one, names)), strict=True)))
 
 
@@ -68,7 +70,7 @@ def weigh_buckets(found: Mapping[str, Answer]) -> Answer:
     """Gives what it means that the buckets answered like this. Pure."""
     sick = {name: answer for name, answer in found.items() if answer.verdict != Verdict.PASS}
     if not sick:
-        words = f"all {len(found)} buckets are there" if len(found) > 1 else f"bucket {next(iter(found), '?')} is there"
+        words = f"all {len(found)} buckets are there" if len(found) > 1 else f"bucket {next(iter(found))} is there"
         return Answer(verdict=Verdict.PASS, text=words)
     if any(answer.code in _PLAIN or answer.sign == "offline" for answer in sick.values()):
         return told_elsewhere("the store lets nobody in with our key, or is still starting")
