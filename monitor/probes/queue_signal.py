@@ -65,6 +65,13 @@ async def _tell(params: QueueSignalParams, timeout: float, context: ProbeContext
     seen = await context.shared(("queue_signal", *login), look, MAX_AGE)
     if isinstance(seen, Answer):
         return seen
+    for name in {*QUEUES} - {queue.name for queue in seen}:
+        context.samples.forget((*login, name))  # one of that name that comes later is another one
+    if not seen:
+        return not_available(
+            f"there is no queue {params.prefix}:{QUEUES[0]} in this Redis: Langfuse uses another one, or a prefix of "
+            "its own (its REDIS_KEY_PREFIX; put it into LANGFUSE_REDIS_KEY_PREFIX)"
+        )
     if params.signal == "failed":
         return weigh_failed(seen, params)
     now = asyncio.get_running_loop().time()
@@ -108,7 +115,7 @@ def _refusal(said: str) -> Answer:
     return told_elsewhere(f"Redis refuses to answer ({said})")
 
 
-async def _read(connection: FreshConnection, prefix: str) -> list[Queue] | Answer:
+async def _read(connection: FreshConnection, prefix: str) -> list[Queue]:
     """Every queue that there is, in two questions. Raises ResponseError where one is refused."""
     firsts = await _ask(connection, [("TIME",), *(one for name in QUEUES for one in _questions(f"{prefix}:{name}"))])
     now = int(firsts[0][0]) * 1000 + int(firsts[0][1]) // 1000
@@ -116,10 +123,7 @@ async def _read(connection: FreshConnection, prefix: str) -> list[Queue] | Answe
     rows = {name: firsts[1 + at * width : 1 + (at + 1) * width] for at, name in enumerate(QUEUES)}
     rows = {name: row for name, row in rows.items() if row[0]}
     if not rows:
-        return not_available(
-            f"there is no queue {prefix}:{QUEUES[0]} in this Redis: Langfuse uses another one, or a prefix of its own "
-            "(its REDIS_KEY_PREFIX; put it into LANGFUSE_REDIS_KEY_PREFIX)"
-        )
+        return []
     heads = {name: _head(row) for name, row in rows.items()}
     asked: list[tuple[str | int, ...]] = []
     for name, row in rows.items():

@@ -275,6 +275,24 @@ def test_a_queue_that_stands_is_told_from_one_that_is_late(valkey: Valkey, queue
     over(act)
 
 
+def test_a_queue_that_was_gone_does_not_stand_since_before(valkey: Valkey, queues: Queues, over: Any) -> None:
+    asked = waiting(valkey, queues)
+
+    async def act(watcher: Any) -> None:
+        for _ in range(2):
+            queues.add(3, age=400)  # after FLUSHALL the numbers of jobs begin anew: the same job, by its number
+            for _ in range(int(STILL / 60)):
+                assert (await watcher.ask("queue_signal", asked)).evidence.code == "behind"
+                watcher.wait(60)
+            assert (await watcher.ask("queue_signal", asked)).evidence.code == "stalled"
+            queues.clear()
+            watcher.wait(10)
+            assert not (await watcher.ask("queue_signal", asked)).available
+            watcher.wait(10)
+
+    over(act)
+
+
 def test_what_langfuse_delays_counts_once_it_is_due(valkey: Valkey, queues: Queues, over: Any) -> None:
     async def act(watcher: Any) -> None:
         queues.delay(4, overdue=-60)
