@@ -6,7 +6,7 @@
 Valkey, SeaweedFS, LiteLLM (`make demo-litellm`) and the ClickHouse engine; the other services are stand-ins that truly
 look at these. The load: pgbench and redis-benchmark where they are installed (else loops of our own), completions
 through LiteLLM, inserts and aggregates in ClickHouse, and `python -m backup run`, one after the other, all at a low
-priority. Ends with 1 when a service was anything but up, or anything was told.
+priority. Ends with 1 when a service was anything but up, when anything was told, or when a kind of load did nothing.
 """
 
 import argparse
@@ -55,6 +55,7 @@ class Load:
             "clickhouse": self._clickhouse,
             "backups": self._backup,
         }
+        self._kinds = tuple(tasks)
         self._threads = [threading.Thread(target=self._loop, args=item, daemon=True) for item in tasks.items()]
 
     def start(self) -> None:
@@ -63,6 +64,11 @@ class Load:
             admin.execute("CREATE DATABASE bench")
         for thread in self._threads:
             thread.start()
+
+    @property
+    def idle(self) -> list[str]:
+        """The kinds of load that have not done anything yet."""
+        return [kind for kind in self._kinds if not self.did[kind]]
 
     def stop(self) -> None:
         """Ends all of it."""
@@ -242,7 +248,9 @@ def report(daemon: Daemon, looks: Counter[tuple[str, str]], seconds: float, fact
     sick = {name: one for name, one in services.items() if one["state"] not in may_be(name)}
     for name, service in sick.items():
         print(f"NOT UP {name}: {json.dumps(service, ensure_ascii=False)[:1500]}")
-    calm = not bad and not sick
+    for kind in load.idle:
+        print(f"NO LOAD {kind} did nothing")
+    calm = not bad and not sick and not load.idle
     print("calm: nothing changed its state" if calm else "NOT CALM")
     return calm
 

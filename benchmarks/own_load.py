@@ -5,13 +5,15 @@
 Real servers only: PostgreSQL, Valkey, SeaweedFS and LiteLLM (`make demo-litellm`), and the ClickHouse engine behind our
 HTTP server. Applications that add questions of their own to these servers (Langfuse's queues, Open WebUI's models) are
 played by stand-ins that ask nobody. Each server's processes are measured for --seconds without the daemon, then for as
-long with it; what is left is the daemon's doing. It reaches the servers through relays that count.
+long with it; what is left is the daemon's doing. It reaches the servers through relays that count. Ends with 1 when one
+costs more than LIMIT.
 """
 
 import argparse
 import asyncio
 import platform
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -139,8 +141,8 @@ def cpu(server: Server) -> float:
     return seconds
 
 
-def main() -> None:
-    """Measures without the daemon and with it, and prints one table."""
+def main() -> int:
+    """Measures without the daemon and with it, and prints one table; gives the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600)
     seconds = parser.parse_args().seconds
@@ -166,10 +168,11 @@ def main() -> None:
                 loop.call(relay.reset())
             watched, wall = used(real, seconds)
             counted = {name: loop.call(relay.tally()) for name, relay in relays.items()}
-            report(daemon, alone, watched, counted, wall)
+            light = report(daemon, alone, watched, counted, wall)
         for one in stand_ins:
             one.stop()
     loop.stop()
+    return 0 if light else 1
 
 
 def used(real: Mapping[str, Server], seconds: float) -> tuple[dict[str, float], float]:
@@ -190,8 +193,9 @@ def report(
     watched: Mapping[str, float],
     counted: Mapping[str, tuple[int, int, int, float, int]],
     wall: float,
-) -> None:
-    """Prints the table, and what spoils it."""
+) -> bool:
+    """Prints the table, and what spoils it; gives whether every server is within LIMIT."""
+    light = True
     services = daemon.services()
     checks = sum(len(service["checks"]) for service in services.values())
     host = httpx.get(f"{daemon.url}/healthz", trust_env=False).status_code
@@ -212,12 +216,14 @@ def report(
             f"| {name} {version} | {opened / minutes:.1f} | {held / wall:.2f} | {most} | {questions / minutes:.1f} "
             f"| {moved / 1000 / minutes:.1f} | {alone[name]:.2f} | {watched[name]:.2f} | {share:.2f} % |"
         )
+        light = light and share <= LIMIT
         if share > LIMIT:
             print(f"TOO MUCH: {name} {share:.2f} % of a core")
     for name, service in services.items():
         if service["state"] != "up" and name != "backups":
             print(f"not up: {name} {service['state']} {service['cause']} {service.get('evidence')}")
+    return light
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
