@@ -1,6 +1,7 @@
 """`python -m monitor explain SERVICE`: a page about one service, for whoever was woken by it."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,7 @@ VERDICTS = {
     Verdict.UNKNOWN: ("?", "magenta"),
 }
 NOT_TOLD = ("–", "dim")
+NARROW = 110  # columns of a terminal that are too few for what was seen and what was asked side by side
 CHANGES = 4  # of the newest ones that are shown
 
 
@@ -64,16 +66,18 @@ def _head(found: Explanation) -> Iterator[Text]:
 
 
 def _checks(status: ServiceStatus) -> Table:
-    """A line for each check; what does not fit a terminal is cut, since the page has to."""
+    """A line for each check. A terminal cuts what does not fit; a narrow one has no column for what is asked."""
     rows = [_row(one) for one in status.checks.values()]
     table = Table(box=None, pad_edge=False, header_style="dim", expand=on_terminal())
     for number, name in enumerate(("", "check", "took", "every", "weighs")):
         widest = max(len(name), *(len(row[number]) for row in rows))
         table.add_column(name, no_wrap=True, min_width=widest, justify="right" if number in (2, 3) else "left")
     table.add_column("saw", no_wrap=True, overflow="ellipsis", ratio=3)
-    table.add_column("asks", no_wrap=True, overflow="ellipsis", ratio=2, style="dim")
+    narrow = on_terminal() and shutil.get_terminal_size().columns < NARROW
+    if not narrow:
+        table.add_column("asks", no_wrap=True, overflow="ellipsis", ratio=2, style="dim")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row[:-1] if narrow else row)
     return table
 
 
@@ -150,7 +154,8 @@ def _told(held: Remembered) -> Iterator[Text]:
     """The incident that is open, who looks after it, and the silences."""
     if one := held.incident:
         after = one["acknowledged_by"]
-        who = f"{after} looks after it" if after else f"nobody does yet: python -m monitor ack {one['service']}"
+        nobody = f"nobody looks after it yet: python -m monitor ack {one['service']}"
+        who = f"{after} looks after it" if after else nobody
         began = timestamp(seconds(one["since"]))
         yield Text.assemble(("incident: ", "dim"), f"{one['id']}, {one['title']}, open since {began}; {who}")
     for silence in held.silences:

@@ -107,7 +107,8 @@ def judge_points(
         _space(rows, max_bytes),
     )
     first = next((found for found in findings if found), None)
-    text = f"{len(good)} good restore points, the newest {hours(good[0].age_seconds)} old"
+    points = "1 good restore point," if len(good) == 1 else f"{len(good)} good restore points, the newest"
+    text = f"{points} {hours(good[0].age_seconds)} old"
     return first or Freshness(grade="pass", sign="fresh", text=text)
 
 

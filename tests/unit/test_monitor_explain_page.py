@@ -66,6 +66,18 @@ def test_by_what_it_is_reached_is_told_of_one_that_is_well(capsys: pytest.Captur
     assert "network: reached over IPv4 only: IPv6 is refused" in page(explained("up"), capsys)
 
 
+def test_a_narrow_terminal_shows_what_was_seen_rather_than_what_was_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    assert "logs in and asks PING at r:6379" in page(explained("up"), capsys)
+    monkeypatch.setenv("COLUMNS", "80")
+    said = page(explained("up"), capsys)
+    assert "PONG" in said
+    assert "asks" not in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_as_json_it_is_all_there(capsys: pytest.CaptureFixture[str]) -> None:
     explain_command(explained("up"), as_json=True)
     document = json.loads(capsys.readouterr().out)

@@ -42,7 +42,8 @@ def judged(*rows: Row) -> Freshness:
         ([], "fail", "none", "no good restore point"),
         ([row(HOUR, failed=(A,))], "fail", "none", ""),
         ([row(HOUR, A, problem="cannot be read")], "fail", "none", ""),
-        ([row(HOUR, A, B)], "pass", "fresh", "1 good restore points"),
+        ([row(HOUR, A, B)], "pass", "fresh", "1 good restore point, 60 min old"),
+        ([row(HOUR, A, B), row(2 * HOUR, A, B)], "pass", "fresh", "2 good restore points, the newest 60 min old"),
         ([row(29 * HOUR, A, B)], "pass", "fresh", ""),  # a day, and a quarter of it
         ([row(31 * HOUR, A, B)], "warn", "late", "litellm (postgres)"),
         ([row(60 * HOUR, A)], "fail", "overdue", "60 h old"),
