@@ -1,4 +1,5 @@
-"""When each check runs, and what becomes of what it saw: probe → vantage → diagnose → judge → board and keeper.
+"""When each check runs, and what becomes of what it saw: probe → vantage and surveyor → diagnose → judge → board
+and keeper.
 
 Every check has its place on a monotonic grid. While its newest outcomes speak against its confirmed state it is looked
 at again every confirm interval, and on a first miss its service's parents and children are looked at at once.
@@ -75,8 +76,9 @@ class Watch:
     wait come from the running loop alone. A second look may take `confirm_timeout` seconds, but for a check that has
     more than `usual_timeout`: it takes long when all is well, and one hiccup would be an outage. `tracks` is what was
     remembered from before. `most` bounds how many probes are under way at once. `tell` is called with every flip, to
-    say it where people read. While `quiet` holds for a service, its answers may be slow. `weigh` is Lookout.weigh: it
-    turns an outcome into unknown when nothing else on that side of the network answers either.
+    say it where people read. While `quiet` holds for a service, its answers may be slow. `weigh` is Lookout.weigh with
+    a Surveyor beside it: an outcome becomes unknown when nothing else on that side of the network answers either, and a
+    miss is given what is seen of the ways there.
     """
 
     def __init__(
