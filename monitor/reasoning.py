@@ -42,6 +42,10 @@ _SILENCE = frozenset({Sight.RESET, Sight.NO_CONNECT, Sight.NO_ANSWER})
 _NOT_SEEN = frozenset({Sight.NO_RESOLVER, Sight.NO_ROUTE, Sight.CUT_OFF, Sight.LATE, Sight.FAULT})
 _AT_THE_DOOR = frozenset({Sight.REFUSED, Sight.NO_NAME, Sight.TLS, Sight.NO_CONNECT})
 TROUBLE = (State.DOWN, State.DEGRADED)
+# What passes at an address that is another service's proves nothing about this one.
+_ELSEWHERE = frozenset({Cause.WRONG_SERVICE, Cause.WRONG_PORT})
+# These look at another service: a key at its provider, a queue in its Redis.
+_LOOK_AWAY = ("key_signal", "queue_signal")
 
 # By which words a service speaks of each kind of dependency.
 _SPEAKS_OF: Mapping[str, str] = {
@@ -202,12 +206,17 @@ def _blames(status: ServiceStatus, decided: CheckStatus, guilty: ServiceStatus) 
 def _own_parts(status: ServiceStatus, decided: CheckStatus) -> list[str]:
     """What its own other checks show to be well."""
     assert decided.outcome is not None
-    if decided.outcome.evidence.sight in _AT_THE_DOOR:
+    assert decided.diagnosis is not None
+    if decided.outcome.evidence.sight in _AT_THE_DOOR or decided.diagnosis.cause in _ELSEWHERE:
         return []
     good = [
         check.check.name
         for check in status.checks.values()
-        if check is not decided and check.outcome and check.outcome.verdict == Verdict.PASS and check.outcome.available
+        if check is not decided
+        and check.check.kind not in _LOOK_AWAY
+        and check.outcome
+        and check.outcome.verdict == Verdict.PASS
+        and check.outcome.available
     ]
     if not good:
         return []

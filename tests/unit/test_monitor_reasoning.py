@@ -72,6 +72,19 @@ def test_a_lost_database_that_answers_is_a_lost_way_to_it() -> None:
     assert "database_lost" in found.because[0]
 
 
+def test_what_passes_at_another_services_address_clears_nothing() -> None:
+    found = about("litellm", {"litellm": {"alive": missed(Sight.GARBLED, "the port speaks HTTP/2", code="http2")}})
+    assert found.cause == Cause.WRONG_SERVICE
+    assert not any(one.startswith("Not the process") for one in found.ruled_out)
+
+
+def test_what_another_service_answers_does_not_clear_this_one() -> None:
+    failed = {name: missed(Sight.ANSWERED, "HTTP 500", code="500", sign="status") for name in ("health", "ready")}
+    found = about("langfuse-worker", {"langfuse-worker": failed})
+    (own,) = (one for one in found.ruled_out if one.startswith("Not the process"))
+    assert own == "Not the process, its port or the network to it: propagation passes."
+
+
 def test_a_lost_database_that_is_dead_is_the_root() -> None:
     found = about("litellm", {"litellm": {"ready": LOST}, "postgres": {"query": REFUSED}})
     assert (found.root, found.cause, found.confidence) == ("postgres", Cause.REFUSED, "proven")
