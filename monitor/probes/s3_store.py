@@ -23,7 +23,8 @@ from monitor.probes.base import Answer, Garbled, ProbeContext, Verdict
 from monitor.probes.fetch import Reply, fetch, request
 
 # Asks for what HEAD asks, with the same permission, and is answered with a body.
-LIST = "list-type=2&max-keys=0"
+# One key, not none: asked for none, MinIO lists a bucket that is not there as an empty one.
+LIST = "list-type=2&max-keys=1"
 _ERROR = re.compile(r"<Error\b.*?<Code>\s*([\w.]+)\s*</Code>", re.DOTALL)
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 _REGION = re.compile(r"<Region>([\w-]+)</Region>")

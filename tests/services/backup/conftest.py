@@ -3,7 +3,6 @@ what passes through it; and `python -m backup` without the time its imports take
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +24,6 @@ from backup.storage.folder import FolderStorage
 from backup.storage.table import open_storage
 from config.backup_store import StoreSettings
 from config.secret import Secret
-from demo.ports import free_port
 from demo.seaweedfs import Seaweedfs
 
 
@@ -39,51 +37,6 @@ def settings_of(server: Any, **changes: Any) -> StoreSettings:
         prefix=f"test-{uuid4().hex[:12]}",
     )
     return replace(made, **changes)
-
-
-@dataclass
-class MinioServer:
-    """A MinIO of the test run's own."""
-
-    port: int
-    access_key: str = "demo-access-key"
-    secret_key: str = "demo-secret-key-0123456789"
-
-
-@pytest.fixture(scope="session")
-def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
-    """MinIO, where its binary is on PATH; it is not in any package index, so a machine without it skips."""
-    binary = shutil.which("minio")
-    if not binary:
-        pytest.skip("no minio binary on PATH")
-    server = MinioServer(port=free_port())
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path_factory.mktemp("home")),
-        "MINIO_ROOT_USER": server.access_key,
-        "MINIO_ROOT_PASSWORD": server.secret_key,
-        "MINIO_BROWSER": "off",
-    }
-    address = f"127.0.0.1:{server.port}"
-    argv = [binary, "server", "--quiet", "--address", address, str(tmp_path_factory.mktemp("minio"))]
-    process = subprocess.Popen(argv, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _await_listening(server.port)
-        open_storage(settings_of(server)).close()
-        yield server
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _await_listening(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(f"nothing listens on {port}")
 
 
 @pytest.fixture
