@@ -64,7 +64,7 @@ class Runner:
         for contract in self._bench.stack.contracts.values():
             contract.forget()
         with self._broken(plays, outages) as began:
-            results = self._watched(plays, daemon, Sighting(time.time()), began)
+            results = self._watched(plays, daemon, Sighting(min(began.values())), began)
         problem = "" if any(play.lingers for play in plays) else self._until_up(daemon)
         return results if not problem else [_unmended(result, problem) for result in results]
 
