@@ -57,6 +57,26 @@ def test_every_kind_of_probe_is_attacked() -> None:
     assert {*HOMES, NAMES} == {*PARAMS}
 
 
+def test_every_signal_on_trial_reaches_its_server() -> None:
+    """One that asks nothing, for want of a parameter, would pass every attack."""
+
+    async def act(arena: Arena) -> list[str]:
+        reached, asked = set[str](), list[str]()
+        for kind in HOMES:
+            for one in signals(kind):
+                asked.append(f"{kind} {one}")
+
+                async def note(reader: asyncio.StreamReader, _: asyncio.StreamWriter, name: str = asked[-1]) -> None:
+                    reached.add(name)
+                    await reader.read(1)
+
+                check = check_of(kind, params_of(kind, await arena.serve(note), one))
+                await run_check(check, arena.context)
+        return [name for name in asked if name not in reached]
+
+    assert not in_arena(act)
+
+
 async def cases_of(arena: Arena, kinds: Sequence[str], attacks: Sequence[Attack], **own: Any) -> list[Case]:
     """Each kind against each attack: with one of its signals, another each time, or in the long form with all."""
     cases = []
