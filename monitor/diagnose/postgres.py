@@ -73,21 +73,21 @@ POSTGRES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.CAPACITY,
-        codes=("53300",),
-        proof="53300: every connection slot is taken, of the server, the database or the role",
-        says="{title} at {address} is up, but every connection slot is taken.",
-        remedy="See who holds them, as a superuser (some slots are reserved for it): SELECT usename, "
-        "application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC. Lower that "
-        "client's pool (R2R: R2R_POSTGRES_MAX_CONNECTIONS) or put a pooler before it; only then raise max_connections.",
-    ),
-    Rule(
-        cause=Cause.CAPACITY,
         precise=True,
         text=_POOLER_FULL,
         proof="PgBouncer: no more connections allowed, or query_wait_timeout",
         says="The pooler at {address} before {title} is full.",
         remedy="SHOW POOLS and SHOW CLIENTS on the pooler tell who waits for what: raise pool_size or "
         "max_client_conn, or end the clients that hold connections idle in a transaction.",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        codes=("53300",),
+        proof="53300: every connection slot is taken, of the server, the database or the role",
+        says="{title} at {address} is up, but every connection slot is taken.",
+        remedy="See who holds them, as a superuser (some slots are reserved for it): SELECT usename, "
+        "application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC. Lower that "
+        "client's pool (R2R: R2R_POSTGRES_MAX_CONNECTIONS) or put a pooler before it; only then raise max_connections.",
     ),
     Rule(
         cause=Cause.CAPACITY,

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 import socket
 
 from psycopg import ProgrammingError
@@ -21,6 +22,9 @@ QUERY = (
 )
 
 COLUMNS = 4
+
+# An ErrorResponse: its length, and the severity as its first field.
+_REFUSAL = re.compile(rb"E.{4}S(FATAL|ERROR|PANIC)\x00", re.DOTALL)
 
 # The share of the time that is kept to find out what it is that does not answer.
 KNOCK_SHARE = 0.1
@@ -92,7 +96,7 @@ async def _try(params: PostgresParams, address: str, seconds: float) -> Answer:
 async def _knock(params: PostgresParams, timeout: float) -> None:
     """Finds out whether it is Redis that keeps silent: it waits for a line to end, which a greeting of ours never does.
 
-    Raises Garbled if so.
+    Raises Garbled if so. A pooler whose server is away keeps silent too, and refuses the line in PostgreSQL's protocol.
     """
     wire = await dial(params.host, params.port, timeout=timeout * KNOCK_SHARE)
     try:
@@ -100,5 +104,5 @@ async def _knock(params: PostgresParams, timeout: float) -> None:
         said = await wire.read(64)
     finally:
         wire.close()
-    if said:
+    if said and not _REFUSAL.match(said):
         raise Garbled(f"it does not answer PostgreSQL's greeting, but it answers PING with {said.decode('latin-1')}")

@@ -236,6 +236,7 @@ def _system(code: int) -> str:
 _WORDS: Sequence[tuple[Sight, str, str]] = (
     (Sight.ANSWERED, "28P01", r"(password|SASL) authentication failed|no password supplied"),
     (Sight.ANSWERED, "53300", r"too many clients|remaining connection slots|too many connections|no more connections"),
+    (Sight.ANSWERED, "08P01", r"server login has been failing|server_login_retry|pgbouncer cannot connect to server"),
     (Sight.ANSWERED, "57P03", r"database system is|not yet accepting connections"),
     (Sight.ANSWERED, "3D000", r'database ".*" does not exist|no such database'),
     (Sight.ANSWERED, "28000", r"pg_hba\.conf|role .* does not exist|not permitted to log in|authentication failed"),

@@ -283,6 +283,13 @@ def test_what_redis_names_itself_is_told_before_what_is_usual(code: str, says: s
     assert says in found("redis", outcome(A, code=code), service(remedies=usual)).remedy
 
 
+def test_a_full_pooler_is_not_a_server_without_slots() -> None:
+    told = found("postgres", outcome(A, code="53300", text="no more connections allowed (max_client_conn)"))
+    assert "pooler" in told.sentence
+    assert "SHOW CLIENTS" in told.remedy
+    assert "pooler" not in found("postgres", outcome(A, code="53300", text="too many clients already")).sentence
+
+
 def test_a_railway_reference_in_a_remedy_is_left_as_it_is() -> None:
     assert "${{Redis.REDIS_URL}}" in found("redis", outcome(Sight.ANSWERED, code="NOAUTH")).remedy
 

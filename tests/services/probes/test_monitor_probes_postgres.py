@@ -23,6 +23,7 @@ from demo.valkey import Valkey
 from monitor.diagnose.table import diagnose
 from monitor.net import Resolver
 from monitor.probes.base import Outcome, Sight, Verdict
+from monitor.probes.postgres_session import read
 
 CANARY = "canary 'p\\w%40:/?#[]@ \" é"
 
@@ -224,6 +225,30 @@ def test_redis_waits_in_silence_and_is_found_out(run: Any, valkey: Valkey) -> No
     assert "NOAUTH" in outcome.evidence.text
     assert cause(asked, outcome) == Cause.WRONG_SERVICE
     assert outcome.latency < 1.0
+
+
+def test_a_pooler_that_waits_for_its_server_is_silent_and_no_other_service(run: Any) -> None:
+    error = b"SFATAL\0C08P01\0Mclient sent partial pkt in startup phase\0\0"
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(1024) == b"PING\r\n":
+            writer.write(b"E" + (len(error) + 4).to_bytes(4) + error)
+            await writer.drain()
+        else:
+            await reader.read()
+
+    async def act(scene: Any) -> Outcome:
+        stage = await scene.serve(script)
+        outcome: Outcome = await scene.ask("postgres", PostgresParams(host="127.0.0.1", port=stage.port), timeout=0.5)
+        return outcome
+
+    assert run(act).evidence.sight == Sight.NO_ANSWER
+
+
+def test_a_pooler_that_cannot_reach_its_server_says_so() -> None:
+    said = "consuming input failed: server login has been failing, try again later (server_login_retry)\n"
+    told = read(f"{said}server closed the connection unexpectedly")
+    assert (told.sight, told.code) == (Sight.ANSWERED, "08P01")
 
 
 def test_silence_ends_with_the_deadline(run: Any, silent: Any) -> None:
