@@ -4,7 +4,7 @@
 
 Starts each server, brings it into every situation, and writes what it answers to what our checks ask it. What differs
 from run to run (times, ids, ports) is made the same, so that a diff shows what a new version does differently. MinIO is
-recorded when it can be installed: there is no binary of it here, and SeaweedFS stands for the S3 stores.
+recorded where a `minio` binary is on PATH; where none is, what was recorded of it stays.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from demo.minio import MinioServer
 from demo.process import DemoError, Keeper
 from demo.recorders import litellm, postgres, redis, stores
 from demo.recorders.book import FOLDER, Book, clear
@@ -21,6 +22,7 @@ Recorder = Callable[[Keeper, argparse.Namespace], Iterator[Book]]
 RECORDERS: dict[str, Recorder] = {
     "clickhouse": lambda keeper, wish: stores.record_clickhouse(keeper, wish.into),
     "litellm": lambda keeper, wish: litellm.record(keeper, wish.into, wish.older_litellm),
+    "minio": lambda keeper, wish: stores.record_minio(keeper, wish.into),
     "postgresql": lambda keeper, wish: postgres.record(keeper, wish.into),
     "redis": lambda keeper, wish: redis.record_redis(keeper, wish.into),
     "seaweedfs": lambda keeper, wish: stores.record_seaweedfs(keeper, wish.into),
@@ -38,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = 0
     with Keeper.start() as keeper:
         for name in [wish.only] if wish.only else RECORDERS:
+            if name == "minio" and not wish.only and MinioServer.binary() is None:
+                print("minio is not recorded: no binary of it is on PATH, and no package index has one")
+                continue
             try:
                 books = {}
                 for book in RECORDERS[name](keeper, wish):

@@ -10,19 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
-import urllib3
-from minio import Minio
 from minio.error import S3Error
 
+from demo.object_store import ObjectStore
 from demo.ports import free_port
 from demo.process import Command, DemoError, Keeper, clean_environ
-from demo.server import Server
 
 READING = ("Read", "List")
 EVERYTHING = ("Admin", "Read", "Write", "List", "Tagging")
 
 
-class Seaweedfs(Server):
+class Seaweedfs(ObjectStore):
     """An S3 store with one pair of keys and the bucket `backups` (and any other of `buckets`).
 
     `memory` is what it may take before it spends its time on collecting. It takes 130 MB, but within 256 MiB it
@@ -42,11 +40,7 @@ class Seaweedfs(Server):
         memory: str = "1GiB",
         keeper: Keeper | None = None,
     ) -> None:
-        super().__init__(keeper=keeper)
-        self.port = port or free_port()
-        self.access_key = access_key
-        self.secret_key = secret_key
-        self.buckets = tuple(buckets)
+        super().__init__(port=port, access_key=access_key, secret_key=secret_key, buckets=buckets, keeper=keeper)
         self._memory = memory
         self._least_free = ""
         self._inner = {
@@ -102,10 +96,7 @@ class Seaweedfs(Server):
 
         After a start on old data the second can come four seconds later; until then reads are answered InternalError.
         """
-        try:
-            self.client().list_buckets()
-        except urllib3.exceptions.HTTPError as error:
-            raise OSError(str(error)) from error
+        super().ready()
         try:
             status = httpx.get(
                 f"http://{self.host}:{self._inner['master.port']}/dir/status", timeout=2, trust_env=False
@@ -124,31 +115,6 @@ class Seaweedfs(Server):
     @property
     def _data(self) -> Path:
         return self.folder / "data"
-
-    def settle(self) -> None:
-        """Makes the buckets."""
-        client = self.client()
-        for bucket in self.buckets:
-            client.make_bucket(bucket_name=bucket)
-
-    def client(self) -> Minio:
-        """A client with our keys and no retries."""
-        return Minio(
-            endpoint=f"{self.host}:{self.port}",
-            access_key=self.access_key,
-            secret_key=self.secret_key,
-            secure=False,
-            region="us-east-1",
-            http_client=urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(5)),
-        )
-
-    def remove_bucket(self, bucket: str = "backups") -> None:
-        """Takes an empty bucket away."""
-        self.client().remove_bucket(bucket_name=bucket)
-
-    def make_bucket(self, bucket: str = "backups") -> None:
-        """Puts a bucket back."""
-        self.client().make_bucket(bucket_name=bucket)
 
     def change_secret(self, secret_key: str) -> None:
         """The store wants another secret key from now on."""
@@ -201,17 +167,6 @@ class Seaweedfs(Server):
         config = self.folder / "s3.json"
         config.touch(mode=0o600)
         config.write_text(json.dumps({"identities": [identity]}))
-
-    def environ(self) -> dict[str, str]:
-        """MINIO_ENDPOINT and its keys, the bucket the backups go to, and those that others need."""
-        others = {"MINIO_BUCKETS": ",".join(self.buckets[1:])} if len(self.buckets) > 1 else {}
-        return {
-            "MINIO_ENDPOINT": f"{self.host}:{self.port}",
-            "MINIO_ACCESS_KEY": self.access_key,
-            "MINIO_SECRET_KEY": self.secret_key,
-            "BACKUP_BUCKET": self.buckets[0],
-            **others,
-        }
 
 
 def _binary() -> Path:

