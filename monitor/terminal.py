@@ -21,6 +21,7 @@ from monitor.board import WORST_FIRST, Board, ServiceStatus
 from monitor.depth import LeftOut
 from monitor.judge import Flip, State
 from monitor.probes.base import Verdict
+from monitor.reasoning import TROUBLE, reason
 
 LOOKS = {
     State.UP: ("✓ up", "green"),
@@ -113,18 +114,31 @@ def check_table(
 ) -> None:
     """Prints one round: a line for each service, the worst first, and under each that is not up what was seen.
 
-    `left` are the checks that it left out; of those that a `deep` one left out each is named with the reason.
+    One that is in trouble for want of another comes after that, and names it in place of what to do. `left` are the
+    checks that it left out; of those that a `deep` one left out each is named with the reason.
     """
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("service", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("slowest", justify="right", no_wrap=True)
     table.add_column("what was seen", overflow="fold")
-    statuses = sorted(board.services.values(), key=lambda status: WORST_FIRST.index(status.state))
+    hit = _hit(board)
+    statuses = sorted(
+        board.services.values(), key=lambda status: (WORST_FIRST.index(status.state), status.service.name in hit)
+    )
     for status in statuses:
         word, style = LOOKS[status.state]
-        table.add_row(status.service.name, Text(word, style), _slowest(status), Text("\n").join(_seen(status)))
+        seen = Text("\n").join(_seen(status, hit.get(status.service.name)))
+        table.add_row(status.service.name, Text(word, style), _slowest(status), seen)
     print_parts(table, *left_out(left, brief=not deep), _summary(board), console=console)
+
+
+def _hit(board: Board) -> dict[str, str]:
+    """The services in trouble for want of another one, and which is to be mended first."""
+    roots = {name: reason(board, name).root for name, status in board.services.items() if status.state in TROUBLE}
+    for _ in roots:  # a root may have one of its own
+        roots = {name: roots.get(root, root) for name, root in roots.items()}
+    return {name: root for name, root in roots.items() if root != name}
 
 
 def left_out(left: Sequence[LeftOut], *, brief: bool) -> list[Text]:
@@ -145,8 +159,13 @@ def _slowest(status: ServiceStatus) -> str:
     return f"{max(outcome.latency for outcome in outcomes) * 1000:.0f} ms" if outcomes else ""
 
 
-def _seen(status: ServiceStatus) -> Iterator[Text]:
-    """For a service that is up its version; of each check that missed: cause, evidence, remedy; what cannot be told."""
+def _seen(status: ServiceStatus, root: str | None) -> Iterator[Text]:
+    """For a service that is up its version; of each check that missed: cause, evidence, remedy; what cannot be told.
+
+    With `root`, the service to mend first, that one has the remedy.
+    """
+    if root is not None:
+        yield Text(f"mend {root} first: this one needs it", "bold")
     if status.state == State.UP and (version := status.facts.get("version")):
         yield Text(version, "dim")
     told: set[str] = set()
@@ -159,7 +178,7 @@ def _seen(status: ServiceStatus) -> Iterator[Text]:
             (f"{check.check.name} {check.outcome.verdict.value}{cause}: ", "bold"), found.sentence if found else ""
         )
         yield Text(f"  saw: {check.outcome.evidence.text}", "dim")
-        if found and found.remedy and found.remedy not in told:
+        if root is None and found and found.remedy and found.remedy not in told:
             told.add(found.remedy)
             yield Text(f"  do: {found.remedy}")
     for why, names in status.unavailable().items():

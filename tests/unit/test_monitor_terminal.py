@@ -1,5 +1,6 @@
 """What people read: nothing is cut that they need, nothing is taken for markup, one line is one line."""
 
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -55,6 +56,19 @@ def test_the_worst_comes_first_with_cause_evidence_and_remedy() -> None:
 
 def test_all_up_is_said_in_one_line() -> None:
     assert "All 2 services are up." in printed(check_table, board(a=State.UP, b=State.UP))
+
+
+def test_what_fails_for_want_of_another_comes_after_it_and_names_it() -> None:
+    found = board(app=State.DOWN, api=State.DOWN, base=State.DOWN)
+    for name, needs in (("app", "api"), ("api", "base")):
+        found.services[name].service = replace(found.services[name].service, depends_on=(needs,))
+    for status in found.services.values():
+        status.track = replace(status.track, check="answers")
+        status.diagnosis = status.checks["answers"].diagnosis
+    text = printed(check_table, found)
+    assert text.index("do: Start [it].") < text.index("mend base first: this one needs it")
+    assert text.count("do: Start [it].") == 1
+    assert text.count("mend base first") == 2
 
 
 def test_one_service_and_one_check_are_spoken_of_as_one() -> None:
