@@ -207,19 +207,28 @@ def _preset_of(name: str) -> str | None:
 
 def _is_ours(name: str, table: Table, file: WatchFile, plans: Mapping[str, Plan], env: Env) -> bool:
     """Whether WATCH_FILE makes a service of its own under this name, rather than changing one."""
-    if table.get("checks"):
+    checks, kind = table.get("checks"), _preset_of(name)
+    if checks and not _only_changes(checks, kind):
         return True
-    kind = _preset_of(name)
     if kind is not None:
         env.note(f"{file.where(('services', name))}: {name} is not watched here, so these changes do nothing")
     else:
         near = suggest(name, [*plans, *presets()])
+        if checks and not near.startswith("did you mean"):
+            return True  # one of its own, in which more is missing
         env.problem(
             file.where(("services", name)),
             "is no service that is watched, and has no check of its own",
             near if near.startswith("did you mean") else f"to add a service write [services.{name}.checks.health]",
         )
     return False
+
+
+def _only_changes(checks: object, kind: str | None) -> bool:
+    """Whether these tables can but change checks: none says of what kind it is, and the preset `kind` has them all."""
+    if not isinstance(checks, Mapping) or any(not isinstance(one, Mapping) or "kind" in one for one in checks.values()):
+        return False
+    return kind is None or checks.keys() <= presets()[kind].checks.keys()
 
 
 def _named_dependencies(

@@ -48,3 +48,26 @@ def test_what_can_be_meant_is_taken(tmp_path: Path, lines: tuple[str, ...], warn
     params = next(check.params for check in redis.checks if check.name == "memory")
     assert isinstance(params, RedisSignalParams)
     assert (params.warn, params.fail) == (warn, fail)
+
+
+def test_changes_to_a_service_that_is_not_watched_are_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "watch.toml"
+    path.write_text("[services.clickhouse.checks.disk]\nwarn = 90\n")
+    found = discover({"REDIS_URL": "redis://r", "WATCH_FILE": str(path)})
+    assert found.problems == ()
+    assert any("clickhouse is not watched here, so these changes do nothing" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("[services.reddis.checks.memory]\nwarn = 80\n", "did you mean redis?"),
+        ("[services.clickhouse.checks.mine]\nurl = 'http://a'\n", "lacks kind"),
+        ("[services.shop.checks.health]\nurl = 'http://a'\n", "lacks kind"),
+    ],
+)
+def test_what_is_no_change_of_a_known_service_is_a_problem(tmp_path: Path, table: str, says: str) -> None:
+    path = tmp_path / "watch.toml"
+    path.write_text(table)
+    (problem,) = discover({"REDIS_URL": "redis://r", "WATCH_FILE": str(path)}).problems
+    assert says in str(problem)
