@@ -83,7 +83,7 @@ def survey(env: Env, settings: WatchSettings) -> Discovery:
             name,
             plan.kind,
             _settle_conditions(base, needed_by, shares_server=plan.shares_server, writes=settings.canary_writes),
-            plan.changes,
+            _without_idle_changes(name, plan, file, env),
             depends_on=graph[name],
             variables=plan.variables,
             defaults=defaults,
@@ -151,6 +151,18 @@ def _blamed(place: Place, plans: Mapping[str, Plan], file: WatchFile) -> str:
     names = plan.instance.names
     found = [names.get(part, names["setting"]) for part in PLACEHOLDER.findall(str(template)) if part]
     return " or ".join(dict.fromkeys(found)) or file.where(place)
+
+
+def _without_idle_changes(name: str, plan: Plan, file: WatchFile, env: Env) -> Table:
+    """WATCH_FILE's changes without those to a check of the preset's that is not asked here, each with a note."""
+    checks, there = plan.changes.get("checks"), plan.base.get("checks", {})
+    if plan.instance is None or not isinstance(checks, Mapping) or not isinstance(there, Mapping):
+        return plan.changes
+    idle = [one for one in checks if one not in there and _only_changes({one: checks[one]}, plan.kind)]
+    for one in idle:
+        where = file.where(("services", name, "checks", one))
+        env.note(f"{where}: {name}'s {one} is not asked, for what it needs is not set, so these changes do nothing")
+    return {**plan.changes, "checks": {one: table for one, table in checks.items() if one not in idle}}
 
 
 def _without_idle_signs(base: Table, kinds: set[str]) -> Table:

@@ -71,3 +71,18 @@ def test_what_is_no_change_of_a_known_service_is_a_problem(tmp_path: Path, table
     path.write_text(table)
     (problem,) = discover({"REDIS_URL": "redis://r", "WATCH_FILE": str(path)}).problems
     assert says in str(problem)
+
+
+def test_changes_to_a_check_that_is_not_asked_here_are_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "watch.toml"
+    path.write_text(
+        "[services.litellm.checks.completion]\nevery = 7200\n[services.litellm.checks.alive]\ntimeout = 4\n"
+    )
+    found = discover({"LITELLM_URL": "litellm:4000", "LITELLM_MASTER_KEY": "sk-1", "WATCH_FILE": str(path)})
+    assert found.problems == ()
+    assert any("litellm's completion is not asked, for what it needs is not set" in note for note in found.notes)
+    (litellm,) = found.services
+    assert next(check.timeout for check in litellm.checks if check.name == "alive") == 4
+    path.write_text("[services.litellm.checks.completions]\nevery = 7200\n")
+    (problem,) = discover({"LITELLM_URL": "litellm:4000", "WATCH_FILE": str(path)}).problems
+    assert "is not a check of litellm" in str(problem)
