@@ -88,6 +88,8 @@ def test_a_database_that_was_never_there_is_a_fault_only_where_one_is_expected(
     file = tmp_path / "watch.toml"
     file.write_text(ALONE)
     assert told(litellm({**URL, **BESIDE}, file), never, answered_by) == {}
+    # Who runs it without one on purpose is told where to say so.
+    assert "WATCH_FILE: depends_on without postgres" in litellm({**URL, **BESIDE}).remedies[Cause.DEPENDENCY]
     with_key = litellm({**URL, **BESIDE, "LITELLM_MASTER_KEY": never.master_key})
     assert Cause.DEPENDENCY in told(with_key, never, answered_by).values()
 
