@@ -132,7 +132,7 @@ class Clickhouse(Server):
         for number in range(parts):
             self.query(f"INSERT INTO default.demo_parts SELECT {number}")
 
-    def run_out_of_files(self, more: int = 60) -> None:
+    def run_out_of_files(self, more: int = 160) -> None:
         """Lets it open that many files more and no further, and asks for a table of 300: refused (76, errno 24)."""
         columns = ", ".join(f"c{number} UInt8" for number in range(300))
         wide = "min_bytes_for_wide_part = 0, min_rows_for_wide_part = 0"
