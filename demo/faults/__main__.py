@@ -11,7 +11,7 @@ from rich.text import Text
 from config.services import discover
 from demo.faults.bench import Bench
 from demo.faults.matrix import Play
-from demo.faults.page import PAGE, page, told
+from demo.faults.page import PAGE, lines_of, page, told
 from demo.faults.rows import NOT_PRODUCED, ROWS
 from demo.faults.runner import Runner
 from demo.faults.sighting import Result
@@ -45,7 +45,7 @@ def line(result: Result) -> Text:
     return text
 
 
-def run(plays: Sequence[Play], *, write: bool) -> int:
+def run(plays: Sequence[Play]) -> int:
     """Plays those that this machine can; 1 if one of them was not told right."""
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
@@ -66,10 +66,10 @@ def run(plays: Sequence[Play], *, write: bool) -> int:
             bench.stop()
     wrong = [result for result in results if not result.right]
     console.print(f"{len(results) - len(wrong)} of {len(results)} are told right; {time.monotonic() - began:.0f} s")
-    if write:
-        by_name = {result.play.name: result for result in results}
-        PAGE.write_text(page(ROWS, by_name, NOT_PRODUCED, services), encoding="utf-8")
-        console.print(f"written: {PAGE}")
+    by_name = {result.play.name: result for result in results}
+    earlier = lines_of(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
+    PAGE.write_text(page(ROWS, by_name, NOT_PRODUCED, services, earlier), encoding="utf-8")
+    console.print(f"written: {PAGE}")
     return 1 if wrong else 0
 
 
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for row in ROWS:
                 print(f"{row.number:>3}  {row.failure}: {', '.join(play.name for play in row.plays)}")
             return 0
-        return run(plays, write=not arguments.only)
+        return run(plays)
     except DemoError as problem:
         print(f"faults: {problem}", file=sys.stderr)
         return 2

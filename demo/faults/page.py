@@ -1,5 +1,6 @@
 """docs/reference/fault-matrix.md, from the rows and what came of them."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from demo.faults.matrix import OLD, Play, Row
 from demo.faults.sighting import Result
 from demo.outages import find
 
+WRONG = "WRONG:"
 OWN_CONFIRM = 10.0  # seconds
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "fault-matrix.md"
 
@@ -28,7 +30,8 @@ it is about; when no other service is told; and when all is up again once it is 
 
 The daemon is in a hurry here: a look every {INTERVAL:g} s and a second look after {CONFIRM:g} s, where its own pace is
 60 s and 10 s. “Seen” is the time from the fault to the first look that did not pass, “told” that to the confirmed
-state: three misses in a row, or three looks for a warning. They are those of one run. The last column is what that
+state: three misses in a row, or three looks for a warning. They are those of the newest run
+of each line. The last column is what that
 comes to at its own pace, at most, by the checks that told it and their intervals; answers that are waited for come on
 top, up to 10 s each. It is empty where a threshold was lowered, so that it need not be waited for by the hour:
 {LOWERED}.
@@ -43,13 +46,23 @@ def page(
     results: Mapping[str, Result],
     not_produced: Mapping[int, str],
     services: Mapping[str, Service] = MappingProxyType({}),
+    earlier: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """The whole page. `results` by the play's name, without those not played; `services` at their own pace."""
+    """The whole page. `results` by the play's name, without those not played; `services` at their own pace.
+
+    `earlier` are lines of the page as it was, by the play's name: they stand for what was not played now.
+    """
+    lines = {**earlier, **{name: _line(result, services) for name, result in results.items()}}
     rows = list(rows)
     plays = [play for row in rows for play in row.plays]
-    right = sum(play.name in results and results[play.name].right for play in plays)
+    right = sum(play.name in lines and WRONG not in lines[play.name] for play in plays)
     count = f"{right} of {len(plays)} lines are right: {len(rows)} faults of {len(rows) + len(not_produced)}.\n"
-    return "\n".join([HEAD, count, *_sections(rows, results, services), "## Not played\n", *_left(not_produced)]) + "\n"
+    return "\n".join([HEAD, count, *_sections(rows, lines), "## Not played\n", *_left(not_produced)]) + "\n"
+
+
+def lines_of(text: str) -> dict[str, str]:
+    """The lines of a page by the play's name."""
+    return {found[1]: found[0] for found in re.finditer(r"^\| `([^`|]+)` \|.*$", text, flags=re.MULTILINE)}
 
 
 def expected(rows: Iterable[Row]) -> dict[str, Result]:
@@ -79,27 +92,22 @@ def _right(play: Play) -> Result:
     return Result(play=play, told={name: (one.state, one.cause.value) for name, one in play.expected.not_up.items()})
 
 
-def _sections(rows: Iterable[Row], results: Mapping[str, Result], services: Mapping[str, Service]) -> Iterator[str]:
+def _sections(rows: Iterable[Row], lines: Mapping[str, str]) -> Iterator[str]:
     for row in rows:
         yield f"## {row.number}. {row.failure}\n"
         yield f"Told apart: {row.apart}.\n"
         yield "| how | what happens | on | expected | told | seen s | told s | own pace |"
         yield "|---|---|---|---|---|---|---|---|"
         for play in row.plays:
-            result = results.get(play.name)
-            yield f"| {' | '.join([*_line(play, result), *_times(play, result, services)])} |"
+            yield lines.get(play.name, f"| `{play.name}` | {_cell(says(play))} | not played | | | – | – | – |")
         yield ""
 
 
-def _line(play: Play, result: Result | None) -> Iterator[str]:
-    yield f"`{play.name}`"
-    yield _cell(says(play))
-    yield play.server
-    yield _cell(wanted(play.expected))
-    if result is None:
-        yield "not played"
-    else:
-        yield _cell(told(result.told)) if result.right else f"WRONG: {_cell('; '.join(result.problems))}"
+def _line(result: Result, services: Mapping[str, Service]) -> str:
+    play = result.play
+    seen = _cell(told(result.told)) if result.right else f"{WRONG} {_cell('; '.join(result.problems))}"
+    cells = [f"`{play.name}`", _cell(says(play)), play.server, _cell(wanted(play.expected)), seen]
+    return f"| {' | '.join([*cells, *_times(result, services)])} |"
 
 
 def says(play: Play) -> str:
@@ -112,11 +120,11 @@ def says(play: Play) -> str:
     return faults(kind)[play.name.partition("/")[2]] if kind else find(play.name).says
 
 
-def _times(play: Play, result: Result | None, services: Mapping[str, Service]) -> Iterator[str]:
-    yield _seconds(result.seen_after if result else None)
-    yield _seconds(result.told_after if result else None)
-    service = services.get(next(iter(play.expected.not_up), ""))
-    seconds = own_pace(service, result.checks) if service and result else None
+def _times(result: Result, services: Mapping[str, Service]) -> Iterator[str]:
+    yield _seconds(result.seen_after)
+    yield _seconds(result.told_after)
+    service = services.get(next(iter(result.play.expected.not_up), ""))
+    seconds = own_pace(service, result.checks) if service else None
     yield "–" if seconds is None else f"{seconds:.0f}"
 
 
@@ -150,4 +158,4 @@ def _left(not_produced: Mapping[int, str]) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("_", "\\_")
+    return " ".join(text.split()).replace("|", "\\|").replace("_", "\\_")

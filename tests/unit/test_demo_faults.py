@@ -5,6 +5,7 @@ import ipaddress
 import struct
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from demo.faults.__main__ import chosen
 from demo.faults.bench import INTERVAL, watch_text
 from demo.faults.matrix import OLD, Play, rounds
 from demo.faults.nameserver import AAAA, NXDOMAIN, A, answer
-from demo.faults.page import PAGE, expected, own_pace, page, without_times
+from demo.faults.page import PAGE, expected, lines_of, own_pace, page, without_times
 from demo.faults.rows import NOT_PRODUCED, ROWS
 from demo.faults.runner import Runner
 from demo.faults.sighting import Sighting, judged
@@ -50,6 +51,18 @@ def test_every_play_is_known_once_and_says_what_must_be_told() -> None:
 def test_the_page_is_of_this_matrix_and_all_of_it_is_right() -> None:
     written = PAGE.read_text(encoding="utf-8")
     assert without_times(written) == without_times(page(ROWS, expected(ROWS), NOT_PRODUCED)), "run: make faults"
+
+
+def test_what_is_played_anew_replaces_its_line_alone() -> None:
+    whole = page(ROWS, expected(ROWS), NOT_PRODUCED)
+    assert page(ROWS, {}, NOT_PRODUCED, earlier=lines_of(whole)) == whole
+    play = PLAYS[7]
+    wrong = replace(expected(ROWS)[play.name], problems=("it was\ntold as | another",), told_after=None)
+    changed = page(ROWS, {play.name: wrong}, NOT_PRODUCED, earlier=lines_of(whole))
+    assert f"{len(PLAYS) - 1} of {len(PLAYS)} lines are right" in changed
+    (line,) = {*changed.splitlines()} - {*whole.splitlines()} - {changed.splitlines()[22]}
+    assert line.startswith(f"| `{play.name}` |")
+    assert "WRONG: it was told as \\| another" in line
 
 
 def test_how_soon_it_is_told_at_its_own_pace() -> None:
