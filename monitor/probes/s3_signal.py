@@ -2,10 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
+from alerts.texts import listed
 from config.signals import S3SignalParams
 from monitor.probes.ask import beside, told_elsewhere
 from monitor.probes.base import Answer, Garbled, Outcome, ProbeContext, Verdict, not_available
@@ -14,6 +15,7 @@ from monitor.probes.s3_store import SKEWED, Store, look, weigh
 
 QUORUM = "/minio/health/cluster/read"
 AT_ONCE = 4  # buckets asked for at the same time
+NAMED = 8  # buckets of which the same is said
 LOCK_AGE = 60.0 * 60  # seconds until it is asked again whether a bucket locks what is put into it
 REST = 86_400.0  # seconds without a canary where the last one could not be taken away again
 # Begins with a dot, as no source of backups may, and has no folder, as every event of Langfuse's has. One for each
@@ -76,10 +78,19 @@ def weigh_buckets(found: Mapping[str, Answer]) -> Answer:
         return told_elsewhere("the store lets nobody in with our key, or is still starting")
     rank = sorted(sick, key=lambda name: (sick[name].code in _DENIED, sick[name].code not in _MISSING))
     well = f"; {len(found) - len(sick)} of {len(found)} are there" if len(found) > len(sick) else ""
-    text = "; ".join(sick[name].text for name in rank) + well
+    text = "; ".join(_alike({name: sick[name].text for name in rank})) + well
     worst = sick[rank[0]]
     verdict = Verdict.WARN if worst.code in _DENIED else Verdict.FAIL
     return Answer(verdict=verdict, text=text, code=worst.code, sign="buckets")
+
+
+def _alike(texts: Mapping[str, str]) -> Iterator[str]:
+    """What is said of each bucket; of those of which the same is said, once and with the names."""
+    groups: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        groups.setdefault(text.removeprefix(f"bucket {name}: "), []).append(name)
+    for said, names in groups.items():
+        yield texts[names[0]] if len(names) == 1 else f"buckets {listed(names, NAMED)}: {said}"
 
 
 class _Trouble(Exception):  # noqa: N818 -- an answer, not a fault

@@ -328,6 +328,9 @@ def test_the_worst_of_several_buckets_decides_and_all_are_named() -> None:
     assert (both.verdict, both.code) == (Verdict.FAIL, "NoSuchBucket")
     assert both.text == "bucket c: NoSuchBucket; bucket d: AccessDenied; 1 of 3 are there"
     assert weigh_buckets({"b": WELL}).text == "bucket b is there"
+    gone = {f"x{number}": replace(MISSING, text=f"bucket x{number}: NoSuchBucket") for number in range(300)}
+    text = weigh_buckets({"b": WELL, **gone}).text
+    assert text == "buckets x0, x1, x2, x3, x4, x5, x6 and 293 more: NoSuchBucket; 1 of 301 are there"
     skewed = replace(MISSING, code="RequestTimeTooSkewed")
     assert weigh_buckets({"b": WELL, "c": skewed}).sight == Sight.ANSWERED
     assert weigh_buckets({"b": WELL, "c": skewed}).verdict == Verdict.PASS
