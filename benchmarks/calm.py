@@ -242,7 +242,7 @@ def report(daemon: Daemon, looks: Counter[tuple[str, str]], seconds: float, fact
         if kind != "runs_total" and count:
             print(f"  {check}: {count:.0f} {kind.removesuffix('_runs_total')}")
     flips = [json.loads(line) for line in daemon.log.read_text().splitlines() if '"event": "flip"' in line]
-    bad = [flip for flip in flips if flip["new"] not in ("up", "unknown")]
+    bad = [flip for flip in flips if flip["new"] not in may_be(flip["service"])]
     for flip in bad:
         print(f"FLIP {json.dumps(flip, ensure_ascii=False)}")
     sick = {name: one for name, one in services.items() if one["state"] not in may_be(name)}
