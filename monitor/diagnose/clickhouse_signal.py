@@ -21,6 +21,29 @@ CLICKHOUSE_SIGNAL: tuple[Rule, ...] = (
         cause=Cause.CAPACITY,
         precise=True,
         signs=("disk",),
+        codes=("full",),
+        proof="system.disks: no disk has the 1 MiB unreserved that ClickHouse sets aside for the smallest insert",
+        says="The disk of {title} at {address} is full: inserts and merges are refused (243), what is there can be "
+        "read.",
+        remedy="Enlarge the volume if that is done quickly: it goes on by itself. Else make room: TRUNCATE TABLE "
+        "system.trace_log and its like first (nothing is lost but its own logs), then old partitions (ALTER TABLE … "
+        "DROP PARTITION). If even that is refused for want of space, only a larger volume helps. Delete no files by "
+        "hand.",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        precise=True,
+        signs=("disk",),
+        codes=("one_full",),
+        proof="system.disks: the fullest disk has less than 1 MiB unreserved, another one has room",
+        says="A disk of {title} at {address} is full: inserts into tables that have no other are refused (243).",
+        remedy="SELECT policy_name, volume_name, disks FROM system.storage_policies shows whose it is. Move partitions "
+        "to another disk (ALTER TABLE … MOVE PARTITION … TO DISK), drop old ones, or enlarge its volume.",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        precise=True,
+        signs=("disk",),
         proof="system.disks: the fullest disk is filled beyond the threshold",
         says="The disk of {title} at {address} runs full: without space it refuses inserts, and merges before that.",
         remedy="SELECT database, table, formatReadableSize(sum(bytes_on_disk)) FROM system.parts WHERE active GROUP BY "

@@ -18,6 +18,7 @@ LIMITS: Mapping[str, str] = {
     "76": "a file could not be opened",
     "241": "memory limit",
 }
+INSERT_BYTES = 1 << 20  # what ClickHouse sets aside for the smallest insert; with less it is refused (243)
 # Volumes of a sane size; an object store tells the largest number there is.
 MOST_BYTES = 1 << 60
 
@@ -81,14 +82,17 @@ class Memory:
 
 
 def disk(seen: Seen, params: ClickhouseSignalParams, _: Memory) -> Answer:
-    """The fullest disk, in percent of its size."""
+    """The fullest disk, in percent of its size; where none has room for an insert it fails, with code "full"."""
     disks = [row for row in seen["disk"] if 0 < row.number("total") + row.number("kept") < MOST_BYTES]
     if not disks:
         return not_available("no disk of this server tells its size, as object stores do not")
     full = max(disks, key=_filled)
     text = "; ".join(_disk(row) for row in sorted(disks, key=_filled, reverse=True)[:4])
     measures = {"disk_free_bytes": float(full.number("free")), "disk_used_percent": round(_filled(full), 2)}
-    return _graded(_filled(full), params, text, measures=measures)
+    if all(row.number("unreserved") < INSERT_BYTES for row in disks):
+        return Answer(verdict=Verdict.FAIL, text=text, sign=params.signal, code="full", measures=measures)
+    code = "one_full" if full.number("unreserved") < INSERT_BYTES else ""
+    return _graded(_filled(full), params, text, code=code, measures=measures)
 
 
 def _filled(row: Row) -> float:

@@ -70,6 +70,23 @@ def test_a_disk_below_what_it_must_keep_free_is_full_though_it_tells_no_size() -
     assert answer("disk", disk("default", 0, 0, kept=GIB), warn=85, fail=95).verdict == Verdict.FAIL
 
 
+@pytest.mark.parametrize("unreserved", [0, (1 << 20) - 1])
+def test_a_disk_without_room_for_an_insert_is_told_as_full_whatever_the_thresholds(unreserved: int) -> None:
+    given = answer("disk", disk("default", 3 * GIB, 100 * GIB, unreserved), warn=85)
+    assert (given.verdict, given.code) == (Verdict.FAIL, "full")
+    diagnosis = told("disk", given)
+    assert "is full: inserts and merges are refused" in diagnosis.sentence
+    assert "before it is full" not in diagnosis.remedy
+
+
+def test_a_disk_that_has_room_for_an_insert_runs_full_and_one_of_several_is_told_apart() -> None:
+    roomy = answer("disk", disk("default", GIB, 100 * GIB, 1 << 20), warn=85)
+    beside = answer("disk", disk("cold", 0, 100 * GIB), disk("default", 50 * GIB, 100 * GIB), warn=85)
+    assert (roomy.verdict, beside.verdict) == (Verdict.WARN, Verdict.WARN)
+    assert "runs full" in told("disk", roomy).sentence
+    assert "tables that have no other" in told("disk", beside).sentence
+
+
 @pytest.mark.parametrize("rows", [(), (disk("s3", ENDLESS, ENDLESS),), (disk("s3", 0, 0),)])
 def test_disks_without_a_size_are_not_available(rows: tuple[Row, ...]) -> None:
     assert answer("disk", *rows, warn=85).sign == "not_available"

@@ -250,7 +250,7 @@ def test_what_memory_disk_and_a_restart_do(run: Any, engine: Clickhouse) -> None
         engine.query("DROP TABLE IF EXISTS default.full SYNC")
     assert (starved.verdict, starved.evidence.code) == (Verdict.FAIL, "241")
     assert told(memory, starved).cause == Cause.CAPACITY
-    assert (filled.verdict, filled.evidence.code) == (Verdict.FAIL, "")
+    assert (filled.verdict, filled.evidence.code) == (Verdict.FAIL, "full")
     assert "100 % full" in filled.evidence.text
     assert told(full, filled).cause == Cause.CAPACITY
     assert (second.verdict, second.evidence.code) == (Verdict.FAIL, "243")
