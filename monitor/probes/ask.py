@@ -43,8 +43,10 @@ async def beside(
     async def alone() -> Answer:
         try:
             return await tell()
-        except (OSError, Garbled):
+        except OSError:
             return not_asked()
+        except Garbled:
+            return not_asked("what answers is not as it should be")
 
     # One deadline, and not one within the other: after a stall of the loop both would come due at once.
     return await attempt(alone, timeout=timeout, secrets=secrets, late=not_asked())

@@ -121,9 +121,10 @@ def not_available(why: str) -> Answer:
     return Answer(verdict=Verdict.PASS, text=f"not available: {why}", sign=NOT_AVAILABLE)
 
 
-def not_asked() -> Answer:
-    """Gives the answer of a signal where the server does not answer: its own check tells that, and one is enough."""
-    return replace(not_available("not asked: the server does not answer"), sight=Sight.NOT_ASKED)
+def not_asked(why: str = "the server does not answer") -> Answer:
+    """Gives the answer of a signal whose server cannot be asked, for the reason `why`: its own check tells that."""
+    text = f"not asked: {why}, which another check tells"
+    return replace(not_available(why), text=text, sight=Sight.NOT_ASKED)
 
 
 class Closable(Protocol):

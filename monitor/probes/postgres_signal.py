@@ -38,7 +38,7 @@ SIGNALS: Mapping[str, tuple[str, Weigh]] = {
 
 
 class _Unreached(Exception):  # noqa: N818 -- an answer, not a fault
-    """Nothing can be asked of the server just now; its plain check says why."""
+    """Nothing can be asked of the server just now, in words; its plain check tells more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,9 @@ async def _tell(params: PostgresSignalParams, timeout: float, context: ProbeCont
     try:
         async with asyncio.timeout(timeout * (1 + OWN_SHARE) / 2):
             snapshot = await context.shared(key, take, MAX_AGE)
-    except (_Unreached, OSError):  # TimeoutError, and what the look-up raises, among the latter
+    except _Unreached as unreached:
+        return not_asked(str(unreached))
+    except OSError:  # TimeoutError, and what the look-up raises, among them
         return not_asked()
     found = snapshot.sections[section]
     if isinstance(found, Answer):
@@ -96,14 +98,15 @@ async def _take(
     try:
         session = await _open(params, seconds)
     except Refusal as refusal:
-        if not isinstance(kept, Session) or read(refusal.message).code != "53300":
+        said = read(refusal.message)
+        if not isinstance(kept, Session) or said.code != "53300":
             _drop(context, keep_as)
-            raise _Unreached from None
+            raise _Unreached(_kept_out(said)) from None
         session = kept
     except BaseException as error:
         _drop(context, keep_as)
         if isinstance(error, Error):  # what libpq says of options it cannot use
-            raise _Unreached from None
+            raise _Unreached("no session can be opened") from None
         raise
     keeping = False
     try:
@@ -119,6 +122,13 @@ async def _take(
     if keeping:
         context.kept[keep_as] = session
     return snapshot
+
+
+def _kept_out(said: Answer) -> str:
+    """Why no session was opened, in words: an answer of the server's is not told as silence."""
+    if said.sight != Sight.ANSWERED:
+        return "no session can be opened"
+    return f"the server does not let us in ({said.code})" if said.code else "the server does not let us in"
 
 
 def _drop(context: ProbeContext, key: Hashable) -> None:
@@ -157,7 +167,7 @@ async def _ask(session: Session, text: str, params: PostgresSignalParams, second
         seen = json.loads(row[0])
     except Refusal as refusal:
         if session.lost:
-            raise _Unreached from None
+            raise _Unreached("the server ended our session") from None
         return _lacking(read(refusal.message, refusal.sqlstate), params)
     except (IndexError, ValueError):
         return not_available("what answers does not give JSON, so it is no PostgreSQL of version 13 or later")

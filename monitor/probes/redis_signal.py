@@ -51,8 +51,8 @@ async def _tell(params: RedisSignalParams, timeout: float, context: ProbeContext
     try:
         async with asyncio.timeout(timeout * (1 + OWN_SHARE) / 2):
             info = await context.shared(server, take, MAX_AGE)
-    except (RedisError, Garbled, OSError, EOFError, ValueError):
-        return not_asked()
+    except (RedisError, Garbled, OSError, EOFError, ValueError) as error:
+        return _unasked(error)
     if isinstance(info, Answer):
         return info
     now = asyncio.get_running_loop().time()
@@ -65,8 +65,8 @@ async def _write(params: RedisSignalParams, timeout: float, context: ProbeContex
     try:
         async with asyncio.timeout(timeout * OWN_SHARE):
             said = await _command(params, timeout, tls, "SET", CANARY, "1", "EX", str(CANARY_TTL))
-    except (RedisError, Garbled, OSError, EOFError, ValueError):
-        return not_asked()
+    except (RedisError, Garbled, OSError, EOFError, ValueError) as error:
+        return _unasked(error)
     if isinstance(said, str):
         return Answer(verdict=Verdict.PASS, text=f"it takes writes (key {CANARY})")
     return said
@@ -90,10 +90,27 @@ async def _command(params: RedisSignalParams, seconds: float, tls: ssl.SSLContex
     return _refused(read(said), params, words[0]) if isinstance(said, ResponseError) else text_of(said)
 
 
+def _unasked(error: Exception) -> Answer:
+    """What is said of a question that was never put: no login, no connection, or no Redis."""
+    try:
+        said = read(error) if isinstance(error, RedisError) else None
+    except (RedisError, Garbled, OSError) as read_as:
+        said, error = None, read_as
+    if said is not None:
+        return not_asked(f"the server does not let us in ({said.code or said.text})")
+    if isinstance(error, Garbled | ValueError) and not isinstance(error, OSError):
+        return not_asked("what answers is not as it should be")
+    return not_asked()
+
+
 def _refused(said: Answer, params: RedisSignalParams, command: str) -> Answer:
     """What it means that a command was refused."""
     if said.sight != Sight.ANSWERED or said.code in _PLAIN:
-        return not_asked()
+        return not_asked(
+            f"the server does not let us in ({said.code})"
+            if said.code in ("NOAUTH", "WRONGPASS", "DENIED")
+            else f"the server answers no question ({said.code or said.text})"
+        )
     if said.code == "NOPERM":
         user = params.user or "default"
         rights = f"~{CANARY} +set" if command == "SET" else "+info"

@@ -204,7 +204,7 @@ def test_with_nobody_inside_the_plain_check_tells_alone(run: Any, server: Postgr
     finally:
         server.free_slots()
     assert outcome.evidence.sight == Sight.NOT_ASKED
-    assert outcome.evidence.text == "not available: not asked: the server does not answer"
+    assert outcome.evidence.text == "not asked: the server does not let us in (53300), which another check tells"
 
 
 def test_an_open_transaction_is_told_with_its_owner(run: Any, server: Postgres) -> None:
@@ -481,16 +481,17 @@ def test_a_connection_cut_anywhere_is_the_plain_checks_to_tell(run: Any, server:
 def test_where_nothing_can_be_asked_the_plain_check_tells_alone(
     run: Any, server: Postgres, free_port: int, signal: str
 ) -> None:
-    changes: list[dict[str, Any]] = [
-        {"port": free_port},
-        {"password": Secret("wrong")},
-        {"database": "nowhere"},
-        {"options": {"sslmode": "require"}},
-        {"options": {"sslmode": "nonsense"}},
-        {"host": "no such host"},
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"port": free_port}, "no session can be opened"),
+        ({"password": Secret("wrong")}, "the server does not let us in (28P01)"),
+        ({"database": "nowhere"}, "the server does not let us in (3D000)"),
+        ({"options": {"sslmode": "require"}}, "no session can be opened"),
+        ({"options": {"sslmode": "nonsense"}}, "no session can be opened"),
+        ({"host": "no such host"}, "the server does not answer"),
     ]
-    for change in changes:
+    for change, why in changes:
         outcome = once(run, params(server, signal, **change))
+        assert outcome.evidence.text == f"not asked: {why}, which another check tells", change
         assert (outcome.verdict, outcome.evidence.sight) == (Verdict.PASS, Sight.NOT_ASKED), change
 
 

@@ -397,15 +397,17 @@ def test_where_nothing_can_be_asked_the_plain_check_tells_alone(
     frozen.pause()
     try:
         for signal in ("memory", "canary"):
-            for change in (
-                {"port": free_port},
-                {"password": Secret("wrong")},
-                {"password": None},
-                {"database": 99},
-                {"host": "no such host"},
-                {"port": frozen.port},
-            ):
+            changes: list[tuple[dict[str, Any], str]] = [
+                ({"port": free_port}, "the server does not answer"),
+                ({"password": Secret("wrong")}, "the server does not let us in (WRONGPASS)"),
+                ({"password": None}, "the server does not let us in (NOAUTH)"),
+                ({"database": 99}, "the server does not let us in (ERR)"),
+                ({"host": "no such host"}, "the server does not answer"),
+                ({"port": frozen.port}, "the server does not answer"),
+            ]
+            for change, why in changes:
                 outcome = once(run, params(server, signal, **change), timeout=0.6)
+                assert outcome.evidence.text == f"not asked: {why}, which another check tells", change
                 assert (outcome.verdict, outcome.evidence.sight) == (Verdict.PASS, Sight.NOT_ASKED), change
                 assert outcome.latency < 0.7
     finally:
