@@ -29,6 +29,7 @@ PLACES = {
     "setting": "its setting",
     "where": "its setting",
     "bucket": "its bucket",
+    "provider": "its provider",
     "speech": "another protocol",
     "usual_port": "N",
     "others": "another one",

@@ -25,10 +25,10 @@ class Rule:
     Every condition that is set must hold; `text` is a regular expression looked for in the evidence's text, whatever
     its case. `proof` says the conditions in words, for docs/reference/causes.md. `says` is a sentence in which
     {title}, {address}, {code} and {setting} are filled in (in a rule with `findings`, what the look at the ways to it
-    found, {speech}, {usual_port} and {others} too); {where} are those variables of {setting} that hold the address,
-    for a cause that names a key and means the place. `remedy` is one line of steps in the order to try them. A
-    `precise` rule knows more than the cause: its remedy goes before the service's own, which knows the cause alone.
-    `not_for` are kinds of service it does not speak about.
+    found, {speech}, {usual_port} and {others} too; of a key, {provider}); {where} are those variables of {setting} that
+    hold the address, for a cause that names a key and means the place. `remedy` is one line of steps in the order to
+    try them. A `precise` rule knows more than the cause: its remedy goes before the service's own, which knows the
+    cause alone. `not_for` are kinds of service it does not speak about.
     """
 
     cause: Cause

@@ -10,8 +10,8 @@ KEY_SIGNAL: tuple[Rule, ...] = (
         codes=("foreign",),
         signs=("key",),
         proof="the key that one service holds for another is refused, and looks like the key of a third",
-        says="{title} at {address} holds a key that belongs to another service: its requests are refused.",
-        remedy="The evidence says whose key it looks like. Put the provider's own key into the variable that {title} "
+        says="{title} at {address} holds a key for {provider} that belongs to another service: it is refused.",
+        remedy="The evidence says whose key it looks like. Put {provider}'s own key into the variable that {title} "
         "reads, and redeploy it.",
     ),
     Rule(
@@ -20,7 +20,7 @@ KEY_SIGNAL: tuple[Rule, ...] = (
         codes=("form",),
         signs=("key",),
         proof="the key that one service holds for another is refused, and is not of the form such keys have",
-        says="{title} at {address} holds something that is no key of the service it is for: its requests are refused.",
+        says="{title} at {address} holds something that is no key of {provider}'s: {provider} refuses its requests.",
         remedy="LiteLLM's keys begin with sk-, its master key too (the output of openssl rand alone does not do), "
         "Langfuse's secret keys with sk-lf-. Compare both variables letter by letter, blanks and quotes included.",
     ),
@@ -29,7 +29,7 @@ KEY_SIGNAL: tuple[Rule, ...] = (
         codes=("wrong",),
         signs=("key",),
         proof="the key that one service holds for another is refused, while the provider answers",
-        says="{title} at {address} holds a key that the service it is for refuses: its requests are refused too.",
+        says="{title} at {address} holds a key that {provider} refuses: its requests are refused too.",
         remedy="One of the two was changed without the other, or the key was deleted or has expired. Set both from one "
         "reference (on Railway ${{litellm.LITELLM_MASTER_KEY}}) and redeploy both.",
     ),

@@ -8,6 +8,7 @@ from config.causes import Cause
 from config.checks import HttpParams, Sign
 from config.service_tables import address_of
 from config.services import Check, Service
+from config.signals import KeySignalParams
 from monitor.diagnose.backups import BACKUPS
 from monitor.diagnose.base import Diagnosis, Rule
 from monitor.diagnose.clickhouse import CLICKHOUSE
@@ -32,6 +33,7 @@ from monitor.diagnose.s3_signal import S3_SIGNAL
 from monitor.diagnose.tls import CERTIFICATE, TLS
 from monitor.diagnose.ways import WAYS
 from monitor.probes.base import Evidence, Outcome, Verdict
+from monitor.probes.key_signal import PROVIDERS
 from monitor.ways import NAMES
 
 # What each kind of check knows beyond the network. A tcp check knows nothing beyond it.
@@ -106,7 +108,7 @@ _ADDRESS = re.compile(r"[A-Z0-9_]*(URL|URI|HOST|PORT|ENDPOINT)(__.*)?", re.IGNOR
 _NOT_THE_ADDRESS = frozenset({Cause.AUTH, Cause.NOT_FOUND, Cause.READONLY, Cause.PROBE_FAULT})
 # These ask one service about another one, which is the one that is told of.
 _ABOUT_ANOTHER = ("queue_signal", "key_signal")
-_PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting|where|bucket|speech|usual_port|others)\}")
+_PLACE = re.compile(r" ?\(\{code\}\)|\{(title|address|code|setting|where|bucket|provider|speech|usual_port|others)\}")
 
 
 class _Words:
@@ -118,6 +120,7 @@ class _Words:
         self._code = seen.code if seen else ""
         self._network = seen.network if seen else None
         self._bucket = str(getattr(check.params, "bucket", None) or "") if check else ""
+        self._provider = _provider(check)
         self._remedies = {**service.remedies, **(check.remedies if check else {})}
 
     def diagnosis(self, rule: Rule, says: str = "") -> Diagnosis:
@@ -159,6 +162,7 @@ class _Words:
             "setting": self._setting(cause),
             "where": self._setting(Cause.WRONG_SERVICE),
             "bucket": self._bucket,
+            "provider": self._provider,
             **self._ways(),
         }
 
@@ -175,6 +179,12 @@ def _address(service: Service, check: Check | None) -> str:
     if check is None or check.kind in _ABOUT_ANOTHER or _target(check) == _target(service.checks[0]):
         return service.address
     return address_of(check.params)
+
+
+def _provider(check: Check | None) -> str:
+    """Who takes or refuses the key that a check tries, by its title."""
+    tried = check.params if check else None
+    return PROVIDERS[tried.provider].title if isinstance(tried, KeySignalParams) else "its provider"
 
 
 def _target(check: Check) -> tuple[str | None, int | None]:

@@ -37,8 +37,9 @@ def seen(outcome: Outcome) -> tuple[str, str]:
     return (outcome.verdict.value if outcome.available else "n/a"), outcome.evidence.code
 
 
-def told(kind: str, outcome: Outcome) -> Diagnosis:
-    check = Check(name="x", kind=kind, params=OpenwebuiSignalParams(url="http://w", key=Secret("k")))
+def told(kind: str, outcome: Outcome, params: Any = None) -> Diagnosis:
+    params = params or OpenwebuiSignalParams(url="http://w", key=Secret("k"))
+    check = Check(name="x", kind=kind, params=params)
     of = Service(name="w", kind="open-webui", title="Open WebUI", address="http://w", checks=(check,))
     found = diagnose(of, check, outcome)
     assert found is not None
@@ -66,7 +67,8 @@ def test_a_key_that_litellm_refuses_is_told_by_what_it_looks_like(
     assert seen(outcome) == ("fail", code)
     assert says in outcome.evidence.text
     assert given not in outcome.evidence.text
-    assert told("key_signal", outcome).cause == Cause.AUTH
+    diagnosis = told("key_signal", outcome, key(server, given))
+    assert (diagnosis.cause, "LiteLLM" in diagnosis.sentence) == (Cause.AUTH, True)
 
 
 def test_a_key_that_is_taken(contract: ContractFactory, over: Any) -> None:
@@ -91,7 +93,10 @@ def test_a_key_that_the_others_refuse(contract: ContractFactory, over: Any) -> N
         (key(langfuse, "sk-lf-other", "langfuse", user=user), "wrong"),
         (key(langfuse, "sk-other", "langfuse", user=user), "form"),
     ):
-        assert seen(over(lambda watcher, asked=asked: watcher.ask("key_signal", asked))) == ("fail", code)
+        outcome = over(lambda watcher, asked=asked: watcher.ask("key_signal", asked))
+        assert seen(outcome) == ("fail", code)
+        provider = "Qdrant" if asked.provider == "qdrant" else "Langfuse"
+        assert provider in told("key_signal", outcome, asked).sentence
 
 
 @pytest.mark.parametrize("fault", ["db_lost", "shutting_down", *(name for name in WIRE_FAULTS if name != "slow")])
