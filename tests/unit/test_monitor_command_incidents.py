@@ -8,6 +8,12 @@ from monitor.client import Client
 from monitor.command_incidents import incidents_command
 
 
+@pytest.fixture(autouse=True)
+def piped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's window: a worker of the test run is given one."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 class Holding:
     """A client of a daemon that has just these incidents."""
 
