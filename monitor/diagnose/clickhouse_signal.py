@@ -44,7 +44,8 @@ CLICKHOUSE_SIGNAL: tuple[Rule, ...] = (
         cause=Cause.CAPACITY,
         precise=True,
         signs=("disk",),
-        proof="system.disks: the fullest disk is filled beyond the threshold",
+        codes=("near",),
+        proof="system.disks: the fullest disk is filled beyond the threshold, and beyond 80 %",
         says="The disk of {title} at {address} runs full: without space it refuses inserts, and merges before that.",
         remedy="SELECT database, table, formatReadableSize(sum(bytes_on_disk)) FROM system.parts WHERE active GROUP BY "
         "1, 2 ORDER BY sum(bytes_on_disk) DESC. Truncate system.*_log first (nothing is lost but its own logs), give "
@@ -53,11 +54,43 @@ CLICKHOUSE_SIGNAL: tuple[Rule, ...] = (
     Rule(
         cause=Cause.CAPACITY,
         precise=True,
+        signs=("disk",),
+        proof="system.disks: the fullest disk is filled beyond the threshold, and below 80 %",
+        says="The disk of {title} at {address} is fuller than its threshold allows.",
+        remedy="SELECT database, table, formatReadableSize(sum(bytes_on_disk)) FROM system.parts WHERE active GROUP BY "
+        "1, 2 ORDER BY sum(bytes_on_disk) DESC shows of what. If that is as it should be, raise warn of this check in "
+        "WATCH_FILE (percent; 85 without it).",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        precise=True,
         signs=("parts",),
-        proof="system.parts: a partition's active parts beside parts_to_delay_insert and parts_to_throw_insert",
+        codes=("refused",),
+        proof="system.parts: a partition has as many active parts as parts_to_throw_insert",
+        says="{title} at {address} has so many parts in a partition that inserts into it are refused (252).",
+        remedy="Merges do not keep up. See system.merges, then system.mutations (is_done = 0), CPU, memory and disk; "
+        "stop the insert flood, and batch inserts that are too small or too many. Raising the limits only gains time.",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        precise=True,
+        signs=("parts",),
+        codes=("delayed",),
+        proof="system.parts: a partition has as many active parts as parts_to_delay_insert",
         says="{title} at {address} has so many parts in a partition that inserts are delayed, and refused soon (252).",
         remedy="Merges do not keep up. See system.merges, then system.mutations (is_done = 0), CPU, memory and disk; "
         "inserts that are too small or too many must be batched. Raising the limits only gains time.",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        precise=True,
+        signs=("parts",),
+        proof="system.parts: a partition's active parts, beyond the threshold's share of parts_to_throw_insert",
+        says="{title} at {address} has more parts in a partition than its threshold allows: with more of them inserts "
+        "are delayed, then refused.",
+        remedy="See system.merges and system.mutations (is_done = 0): do merges keep up? Inserts that are too small or "
+        "too many must be batched. If it is as it should be, raise warn of this check in WATCH_FILE (percent; 70 "
+        "without it).",
     ),
     Rule(
         cause=Cause.STUCK,
@@ -85,7 +118,7 @@ CLICKHOUSE_SIGNAL: tuple[Rule, ...] = (
         precise=True,
         signs=("replicas",),
         proof="system.replicas: absolute_delay beyond the threshold",
-        says="{title} at {address} is behind the other replicas: what is read here is old.",
+        says="{title} at {address} is further behind the other replicas than it may be: what is read here is old.",
         remedy="system.replication_queue (last_exception, num_tries) says what holds it up: mostly the network to the "
         "other replica, disk or a part that is nowhere to be had.",
     ),
@@ -156,7 +189,7 @@ CLICKHOUSE_SIGNAL: tuple[Rule, ...] = (
         precise=True,
         signs=("queries",),
         proof="system.processes: elapsed of the longest query that is not ours, beyond the threshold",
-        says="A query of {title} at {address} has run for very long.",
+        says="A query of {title} at {address} has run for longer than it may.",
         remedy="The evidence has its id: KILL QUERY WHERE query_id = '…' if nobody waits for it, and set "
         "max_execution_time in the profile of whoever sends such.",
     ),
@@ -175,7 +208,7 @@ CLICKHOUSE_SIGNAL: tuple[Rule, ...] = (
         precise=True,
         signs=("size",),
         proof="system.parts: bytes_on_disk of all databases, beyond the size WATCH_FILE fails from",
-        says="{title} at {address} holds as much as its volume can bear.",
+        says="{title} at {address} holds more than it may.",
         remedy="The evidence has the largest databases. Delete what may go (Langfuse: data retention per project), "
         "give tables a TTL, or enlarge the volume.",
     ),

@@ -2,14 +2,13 @@
 
 from config.causes import Cause
 from monitor.diagnose.base import Rule
-from monitor.probes.base import Verdict
 
 POSTGRES_SIGNAL: tuple[Rule, ...] = (
     Rule(
         cause=Cause.CAPACITY,
         precise=True,
         signs=("slots",),
-        verdict=Verdict.FAIL,
+        codes=("full",),
         proof="every connection slot an ordinary role may take is taken; the evidence says by whom",
         says="{title} at {address} has no connection slot left: whoever connects now is refused.",
         remedy="The evidence names who holds them. Lower that client's pool and restart it (R2R: "
@@ -21,11 +20,22 @@ POSTGRES_SIGNAL: tuple[Rule, ...] = (
         cause=Cause.CAPACITY,
         precise=True,
         signs=("slots",),
-        proof="the share of connection slots that are taken is above the threshold; the evidence says by whom",
+        codes=("near",),
+        proof="the share of connection slots that are taken is above the threshold, and above 80 %; the evidence says "
+        "by whom",
         says="{title} at {address} is running out of connection slots.",
         remedy="The evidence names who holds them. Lower that client's pool (R2R: R2R_POSTGRES_MAX_CONNECTIONS; "
         "LiteLLM: database_connection_pool_limit times its workers) or put a pooler before the server, before the "
         "next deploy takes the rest.",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        precise=True,
+        signs=("slots",),
+        proof="the share of connection slots that are taken is above the threshold, and below 80 %",
+        says="{title} at {address} has more of its connection slots taken than its threshold allows.",
+        remedy="The evidence names who holds them. If that is as it should be, raise warn and fail of this check in "
+        "WATCH_FILE (percent; 80 and 100 without it); else see why that client opens so many.",
     ),
     Rule(
         cause=Cause.STUCK,
@@ -42,7 +52,7 @@ POSTGRES_SIGNAL: tuple[Rule, ...] = (
         precise=True,
         signs=("transactions",),
         proof="the oldest open transaction is older than the threshold",
-        says="{title} at {address} has a transaction that has been open for long.",
+        says="{title} at {address} has a transaction that has been open for longer than it may.",
         remedy="While it is open no table can be cleaned (bloat), and schema changes wait for it. See it: SELECT pid, "
         "usename, state, query FROM pg_stat_activity ORDER BY xact_start. A report or a migration may be left to end; "
         "anything else: pg_cancel_backend(pid), then pg_terminate_backend(pid).",
@@ -60,12 +70,24 @@ POSTGRES_SIGNAL: tuple[Rule, ...] = (
         cause=Cause.CAPACITY,
         precise=True,
         signs=("wraparound",),
-        proof="the oldest unfrozen transaction or multixact is further back than the threshold; at 2,147 million "
-        "writes are refused",
+        codes=("near",),
+        proof="1,000 million transactions or multixacts, or more, since the oldest was frozen; at 2,147 million writes "
+        "are refused",
         says="{title} at {address} runs out of transaction numbers: VACUUM does not keep up.",
         remedy="Find what holds VACUUM back: old transactions and prepared ones, replication slots (xmin), replicas "
         "with hot_standby_feedback; end or drop them. Then VACUUM (FREEZE, VERBOSE) the database the evidence names, "
         "its largest tables first. It must not reach 2,147 million: writes stop there.",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        precise=True,
+        signs=("wraparound",),
+        proof="the oldest unfrozen transaction or multixact is further back than the threshold; at 2,147 million "
+        "writes are refused",
+        says="{title} at {address} has used more transaction numbers since the last freeze than its threshold allows.",
+        remedy="There is time yet. See whether autovacuum is on (autovacuum_freeze_max_age is 200 million unless set) "
+        "and what holds it back: old transactions and prepared ones, replication slots (xmin), replicas with "
+        "hot_standby_feedback. VACUUM (FREEZE, VERBOSE) the database the evidence names.",
     ),
     Rule(
         cause=Cause.LAGGING,
@@ -83,7 +105,7 @@ POSTGRES_SIGNAL: tuple[Rule, ...] = (
         precise=True,
         signs=("replication",),
         proof="pg_stat_replication: a replica is behind by more than the threshold",
-        says="{title} at {address} has a replica that falls behind.",
+        says="{title} at {address} has a replica that is further behind than it may be.",
         remedy="See that replica's CPU, disk and log. A long query on it holds replay up "
         "(max_standby_streaming_delay); a burst of writes passes by itself. Whoever reads from it reads old rows.",
     ),
@@ -102,7 +124,7 @@ POSTGRES_SIGNAL: tuple[Rule, ...] = (
         precise=True,
         signs=("retained_wal",),
         proof="pg_replication_slots: a slot keeps more WAL than the threshold",
-        says="{title} at {address} keeps WAL for a replication slot, and its disk fills.",
+        says="{title} at {address} keeps more WAL for a replication slot than it may, which fills its disk.",
         remedy="If its consumer is gone for good: SELECT pg_drop_replication_slot('…'). If not, bring it back. Set "
         "max_slot_wal_keep_size, so that a dead consumer cannot fill the volume; never delete files in pg_wal by hand.",
     ),
@@ -120,7 +142,7 @@ POSTGRES_SIGNAL: tuple[Rule, ...] = (
         precise=True,
         signs=("size",),
         proof="pg_database_size is above the threshold",
-        says="{title} at {address} has a database larger than it should be.",
+        says="{title} at {address} has a database that is larger than it may be.",
         remedy="See what is large: SELECT relname, pg_size_pretty(pg_total_relation_size(oid)) FROM pg_class ORDER BY "
         "pg_total_relation_size(oid) DESC LIMIT 10. LiteLLM's LiteLLM_SpendLogs grows for ever unless "
         "maximum_spend_logs_retention_period is set. Enlarge the volume before it is full.",
@@ -130,7 +152,7 @@ POSTGRES_SIGNAL: tuple[Rule, ...] = (
         precise=True,
         signs=("growth",),
         proof="the database grew by more in a day than the threshold, told from our own earlier look",
-        says="{title} at {address} has a database that grows fast.",
+        says="{title} at {address} has a database that grows faster than it may.",
         remedy="See what grows: n_tup_ins in pg_stat_user_tables, and the largest tables (pg_total_relation_size). A "
         "log table without an end, an import, or bloat behind a long transaction. Enlarge the volume in time.",
     ),

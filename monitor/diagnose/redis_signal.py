@@ -33,11 +33,21 @@ REDIS_SIGNAL: tuple[Rule, ...] = (
         cause=Cause.CAPACITY,
         precise=True,
         signs=("memory",),
-        proof="used_memory is above the threshold's share of maxmemory, with noeviction",
+        codes=("near",),
+        proof="used_memory is above the threshold's share of maxmemory, and above 80 %, with noeviction",
         says="{title} at {address} runs out of memory: at maxmemory it refuses every write.",
         remedy="See what fills it: redis-cli --bigkeys, and the length of Langfuse's queues (is its worker up and fast "
         "enough?). Give keys an expiry, raise maxmemory below the container's limit, and keep noeviction where queues "
         "live: give the cache a Redis of its own.",
+    ),
+    Rule(
+        cause=Cause.CAPACITY,
+        precise=True,
+        signs=("memory",),
+        proof="used_memory is above the threshold's share of maxmemory, and below 80 %, with noeviction",
+        says="{title} at {address} uses more of its memory than its threshold allows.",
+        remedy="See what fills it: redis-cli --bigkeys, and the length of Langfuse's queues. If it is as it should be, "
+        "raise warn and fail of this check in WATCH_FILE (percent; it warns from 85 without it).",
     ),
     Rule(
         cause=Cause.MISCONFIGURED,
@@ -90,7 +100,7 @@ REDIS_SIGNAL: tuple[Rule, ...] = (
         precise=True,
         signs=("restarts",),
         proof="run_id changed as often within an hour as the threshold says",
-        says="{title} at {address} restarts again and again.",
+        says="{title} at {address} restarts more often than it may.",
         remedy="Mostly it is killed for memory: set maxmemory to three quarters of the container's limit, since "
         "snapshots need the rest. Then see the last lines of its log before each start.",
     ),

@@ -25,6 +25,17 @@ def graded(value: float, params: Thresholds) -> Verdict:
     return Verdict.WARN if params.warn is not None and value >= params.warn else Verdict.PASS
 
 
+NEAR = 80  # percent from which something may be said to run out, whatever the thresholds are
+
+
+def fullness(percent: float) -> str:
+    """Gives what may be claimed of something used by `percent`: "full", "near" its end, or "" for neither.
+
+    A threshold can be set to any number, so that its verdict proves nothing of the kind.
+    """
+    return "full" if percent >= 100 else "near" * (percent >= NEAR)
+
+
 def sized(number: float) -> str:
     """Gives bytes for people."""
     for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.signals import ClickhouseSignalParams
-from monitor.probes.amounts import counted, graded, sized, span
+from monitor.probes.amounts import counted, fullness, graded, sized, span
 from monitor.probes.base import Answer, Verdict, not_available
 from monitor.probes.shared import Samples
 
@@ -91,7 +91,8 @@ def disk(seen: Seen, params: ClickhouseSignalParams, _: Memory) -> Answer:
     measures = {"disk_free_bytes": float(full.number("free")), "disk_used_percent": round(_filled(full), 2)}
     if all(row.number("unreserved") < INSERT_BYTES for row in disks):
         return Answer(verdict=Verdict.FAIL, text=text, sign=params.signal, code="full", measures=measures)
-    code = "one_full" if full.number("unreserved") < INSERT_BYTES else ""
+    near = "near" if fullness(_filled(full)) else ""
+    code = "one_full" if full.number("unreserved") < INSERT_BYTES else near
     return _graded(_filled(full), params, text, code=code, measures=measures)
 
 
@@ -130,9 +131,11 @@ def parts(seen: Seen, params: ClickhouseSignalParams, _: Memory) -> Answer:
         f"{worst.number('parts')} parts in partition {worst.text('partition')} of {worst.text('table')}; inserts are "
         f"delayed from {delay} and refused from {limit(worst, 'throw')}"
     )
-    answer = _graded(share(worst), params, text, measures={"parts_percent": round(share(worst), 2)})
-    if answer.verdict == Verdict.PASS and 0 < delay <= worst.number("parts"):
-        return Answer(verdict=Verdict.WARN, text=text, sign=params.signal, measures=answer.measures)
+    delayed = "delayed" if 0 < delay <= worst.number("parts") else ""
+    code = "refused" if share(worst) >= 100 else delayed
+    answer = _graded(share(worst), params, text, code=code, measures={"parts_percent": round(share(worst), 2)})
+    if answer.verdict == Verdict.PASS and code:
+        return Answer(verdict=Verdict.WARN, text=text, sign=params.signal, code=code, measures=answer.measures)
     return answer
 
 
@@ -189,6 +192,8 @@ def errors(seen: Seen, params: ClickhouseSignalParams, memory: Memory) -> Answer
     if others:
         verdict = Verdict.FAIL if params.fail is not None else Verdict.WARN
         return Answer(verdict=verdict, text=text, sign=params.signal, code=others[0], measures=measures)
+    if not times:  # a threshold of 0 makes no trouble of what did not happen
+        return Answer(verdict=Verdict.PASS, text=text, measures=measures)
     return _graded(times.get("241", 0), params, text, code="241", measures=measures)
 
 
@@ -230,7 +235,7 @@ def logs(seen: Seen, params: ClickhouseSignalParams, _: Memory) -> Answer:
     data = whole - own
     names = ", ".join(f"system.{row.text('table')} {sized(row.number('bytes'))}" for row in seen["log"])
     text = f"{sized(own)} of system logs beside {sized(data)} of data" + (f": {names}" if names else "")
-    return _graded(own if own > data else 0, params, text)
+    return _graded(own, params, text) if own > data else Answer(verdict=Verdict.PASS, text=text)
 
 
 def quoted(name: str) -> str:

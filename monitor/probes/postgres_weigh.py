@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.signals import PostgresSignalParams
-from monitor.probes.amounts import counted, graded, span
+from monitor.probes.amounts import counted, fullness, graded, span
 from monitor.probes.base import Answer, Verdict, not_available
 
 Seen = Mapping[str, Any]
@@ -14,6 +14,7 @@ GROWTH_WINDOW = DAY
 GROWTH_LEAST = 3_600.0  # seconds: a rate told from less than that is noise
 MILLION = 1_000_000
 LAST_XID = 2_147  # millions: nothing can be written beyond
+NEAR_LAST_XID = 1_000  # millions, from which numbers may be said to run out
 OURS_ALONE = ("user", "database user", "client", "session")  # where a setting of our role alone comes from
 
 
@@ -28,7 +29,7 @@ def slots(seen: Seen, params: PostgresSignalParams) -> Answer:
     text = f"{tight['used']} of {tight['most']} connection slots{of} are taken ({share:.0f} %)"
     holders = "; ".join(_holder(one) for one in seen["holders"] or ())
     facts = {"busy_with": seen["dump"] or "clients"}
-    return _graded(share, params, f"{text}: {holders}" if holders else text, facts)
+    return _graded(share, params, f"{text}: {holders}" if holders else text, facts, code=fullness(share))
 
 
 def _holder(one: Seen) -> str:
@@ -91,7 +92,7 @@ def wraparound(seen: Seen, params: PostgresSignalParams) -> Answer:
         f"{millions:.0f} million {kind} since the oldest in database {worst['database']} was frozen, "
         f"of {LAST_XID} at most"
     )
-    return _graded(millions, params, text)
+    return _graded(millions, params, text, code="near" if millions >= NEAR_LAST_XID else "")
 
 
 def replication(seen: Seen, params: PostgresSignalParams) -> Answer:
@@ -166,11 +167,17 @@ def growth(seen: Seen, params: PostgresSignalParams) -> Answer:
     return _graded(daily, params, text)
 
 
-def _graded(value: float, params: PostgresSignalParams, text: str, facts: Mapping[str, str] | None = None) -> Answer:
-    """The verdict that the thresholds make of `value`; the signal's name is told only where it is no pass."""
+def _graded(
+    value: float, params: PostgresSignalParams, text: str, facts: Mapping[str, str] | None = None, code: str = ""
+) -> Answer:
+    """The verdict that the thresholds make of `value`; the signal's name and `code` are told only where it is no pass.
+
+    `code` is what the sentence may claim, which the verdict of a threshold set to any number does not prove.
+    """
     verdict = graded(value, params)
-    sign = params.signal if verdict != Verdict.PASS else ""
-    return Answer(verdict=verdict, text=text, sign=sign, facts=facts or {})
+    if verdict == Verdict.PASS:
+        return Answer(verdict=verdict, text=text, facts=facts or {})
+    return Answer(verdict=verdict, text=text, sign=params.signal, code=code, facts=facts or {})
 
 
 def _failed(params: PostgresSignalParams, text: str, code: str) -> Answer:

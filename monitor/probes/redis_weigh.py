@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.signals import RedisSignalParams
-from monitor.probes.amounts import counted, graded, sized
+from monitor.probes.amounts import counted, fullness, graded, sized
 from monitor.probes.base import Answer, Verdict, not_available
 from monitor.probes.shared import Samples
 
@@ -53,7 +53,9 @@ def memory(info: Info, params: RedisSignalParams, _: Memory) -> Answer:
         return not_available(f"{why}; set it below the container's limit, or that will end the process without a word")
     share = 100 * used / most
     text = f"{sized(used)} of {sized(most)} are used ({share:.0f} %) with {policy_is}"
-    return _graded(share, params, text) if policy_is == "noeviction" else Answer(verdict=Verdict.PASS, text=text)
+    if policy_is != "noeviction":
+        return Answer(verdict=Verdict.PASS, text=text)
+    return _graded(share, params, text, code="near" if fullness(share) else "")
 
 
 def policy(info: Info, params: RedisSignalParams, _: Memory) -> Answer:
@@ -85,7 +87,9 @@ def _counted(gained: tuple[int, float] | None, params: RedisSignalParams, noun: 
     if gained is None:
         return Answer(verdict=Verdict.PASS, text=f"{noun}s that are {what} are counted from now on")
     count, seconds = gained
-    return _graded(count, params, f"{counted(count, noun)} {what} in the last {seconds:.0f} s")
+    text = f"{counted(count, noun)} {what} in the last {seconds:.0f} s"
+    # A threshold of 0 makes no trouble of what did not happen.
+    return _graded(count, params, text) if count else Answer(verdict=Verdict.PASS, text=text)
 
 
 def persistence(info: Info, params: RedisSignalParams, _: Memory) -> Answer:
@@ -131,13 +135,18 @@ def restarts(info: Info, params: RedisSignalParams, seen: Memory) -> Answer:
     times = "once" if count == 1 else f"{count} times"
     up = f"it has been up for {number(info, 'uptime_in_seconds')} s"
     text = f"it restarted {times} within the last hour; {up}" if count else f"no restart was seen; {up}"
-    return _graded(count, params, text)
+    return _graded(count, params, text) if count else Answer(verdict=Verdict.PASS, text=text)
 
 
-def _graded(value: float, params: RedisSignalParams, text: str) -> Answer:
-    """The verdict that the thresholds make of `value`; the signal's name is told only where it is no pass."""
+def _graded(value: float, params: RedisSignalParams, text: str, code: str = "") -> Answer:
+    """The verdict that the thresholds make of `value`; the signal's name and `code` are told only where it is no pass.
+
+    `code` is what the sentence may claim, which the verdict of a threshold set to any number does not prove.
+    """
     verdict = graded(value, params)
-    return Answer(verdict=verdict, text=text, sign=params.signal if verdict != Verdict.PASS else "")
+    if verdict == Verdict.PASS:
+        return Answer(verdict=verdict, text=text)
+    return Answer(verdict=verdict, text=text, sign=params.signal, code=code)
 
 
 def number(info: Info, field: str) -> int:
