@@ -1,19 +1,26 @@
 """Who depends on whom, as the core asks it: parents, children, and no circles. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from config.watched import Service
+from monitor.guilt import provider_of
 from monitor.incidents import BLIND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """The watched services by name, with each one's parents and children. Paused ones are nobody's parent or child."""
+    """The watched services by name, with each one's parents and children. Paused ones are nobody's parent or child.
+
+    `keys` are the checks that try a key elsewhere, by service and check: at which service. `holders` are those that
+    hold a key for a service without being its children.
+    """
 
     services: Mapping[str, Service]
     parents: Mapping[str, tuple[str, ...]]
     children: Mapping[str, tuple[str, ...]]
+    keys: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    holders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, services: Iterable[Service]) -> "Graph":
@@ -25,14 +32,14 @@ class Graph:
             if not service.paused
         }
         parents = _without_circles(wanted)
-        children: dict[str, list[str]] = {name: [] for name in known}
-        for name, above in parents.items():
-            for parent in above:
-                children[parent].append(name)
+        keys = _keys([service for service in known.values() if not service.paused], parents)
+        held = {(name, provider) for (name, _), provider in keys.items() if provider not in parents[name]}
         return cls(
             services=known,
-            parents={name: parents.get(name, ()) for name in known},
-            children={name: tuple(below) for name, below in children.items()},
+            parents={name: tuple(parents.get(name, ())) for name in known},
+            children=_turned(known, [(name, parent) for name, above in parents.items() for parent in above]),
+            keys=keys,
+            holders=_turned(known, sorted(held)),
         )
 
     def title(self, name: str) -> str:
@@ -45,6 +52,36 @@ def title_of(root: str, services: Mapping[str, Service]) -> str:
     if root == BLIND:
         return "Watchkeeper"
     return services[root].title if root in services else root
+
+
+def _turned(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """By each second name of the edges the first ones, as they come; every name has its row."""
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for one, other in edges:
+        found[other].append(one)
+    return {name: tuple(below) for name, below in found.items()}
+
+
+def _keys(services: Sequence[Service], parents: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], str]:
+    """Who tries a key where. Not at one that depends on who holds it: either would be the other's excuse."""
+    found = {}
+    for service in services:
+        for check in service.checks:
+            provider = provider_of(service, check, services)
+            if provider and service.name not in _above(provider, parents):
+                found[service.name, check.name] = provider
+    return found
+
+
+def _above(name: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
+    """All that `name` depends on, however indirectly."""
+    found: set[str] = set()
+    queue = [name]
+    for one in queue:
+        fresh = set(parents.get(one, ())) - found
+        found |= fresh
+        queue += fresh
+    return found
 
 
 def _without_circles(edges: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

@@ -70,7 +70,8 @@ async def look_around(
     `pace` is the seconds between the daemon's rounds, `longest` those that one answer may take.
     """
     graph = Graph.of(services)
-    beside = {*graph.parents[service.name], *graph.children[service.name]} - {service.name}
+    tried = (provider for (holder, _), provider in graph.keys.items() if holder == service.name)
+    beside = {*graph.parents[service.name], *graph.children[service.name], *tried} - {service.name}
     own, left = reach(service, Depth.FREE, pace)
     others = [reach(one, Depth.QUICK, pace)[0] for one in services if one.name in beside]
     board = await look_once([own, *others], instance=instance, longest=longest)

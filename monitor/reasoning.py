@@ -5,38 +5,19 @@ database while the database answers has lost its own way to it, and a dependency
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from config.causes import Cause
 from monitor.board import Board, CheckStatus, ServiceStatus
 from monitor.diagnose.table import decide
+from monitor.guilt import LOOK_AWAY, Trouble, explains, provider_of
 from monitor.judge import State
 from monitor.probes.base import Sight, Verdict
 
 Confidence = Literal["proven", "likely", "unsure"]
 
-# What lies with the service itself, its address or our settings, however its dependencies are.
-ITS_OWN = frozenset(
-    {
-        Cause.WRONG_PORT,
-        Cause.IPV6_ONLY,
-        Cause.IPV4_ONLY,
-        Cause.DNS,
-        Cause.NO_NAMES,
-        Cause.TLS,
-        Cause.TLS_ON_PLAIN,
-        Cause.PLAIN_ON_TLS,
-        Cause.CERT_EXPIRED,
-        Cause.CERT_EXPIRING,
-        Cause.AUTH,
-        Cause.WRONG_SERVICE,
-        Cause.NOT_FOUND,
-        Cause.MISCONFIGURED,
-        Cause.STOPPING,
-    }
-)
 # That nothing came proves less than something that did.
 _SILENCE = frozenset({Sight.RESET, Sight.NO_CONNECT, Sight.NO_ANSWER})
 _NOT_SEEN = frozenset({Sight.NO_RESOLVER, Sight.NO_ROUTE, Sight.CUT_OFF, Sight.LATE, Sight.FAULT})
@@ -44,8 +25,6 @@ _AT_THE_DOOR = frozenset({Sight.REFUSED, Sight.NO_NAME, Sight.TLS, Sight.NO_CONN
 TROUBLE = (State.DOWN, State.DEGRADED)
 # What passes at an address that is another service's proves nothing about this one.
 _ELSEWHERE = frozenset({Cause.WRONG_SERVICE, Cause.WRONG_PORT})
-# These look at another service: a key at its provider, a queue in its Redis.
-_LOOK_AWAY = ("key_signal", "queue_signal")
 
 # By which words a service speaks of each kind of dependency.
 _SPEAKS_OF: Mapping[str, str] = {
@@ -82,10 +61,15 @@ def reason(board: Board, name: str) -> Reasoning:
     status = board.services[name]
     decided = _decided(status)
     parents = [board.services[one] for one in status.service.depends_on if one in board.services]
+    provider = provider_of(
+        status.service, decided.check if decided else None, [one.service for one in board.services.values()]
+    )
+    if provider and provider not in status.service.depends_on:
+        parents.append(board.services[provider])
     if decided is None or decided.outcome is None or decided.diagnosis is None:
         return _well(status, parents)
     suspects = _suspects(decided, parents)
-    guilty = _guilty(decided, suspects, parents)
+    guilty = _guilty(status, decided, suspects, parents)
     because = [_step(status, decided)]
     ruled_out = [*_own_parts(status, decided), *(_innocent(one) for one in parents if one.state == State.UP)]
     if guilty is not None and guilty.diagnosis is not None:
@@ -185,14 +169,39 @@ def _suspects(decided: CheckStatus, parents: list[ServiceStatus]) -> list[Servic
     return named or parents
 
 
-def _guilty(decided: CheckStatus, suspects: list[ServiceStatus], parents: list[ServiceStatus]) -> ServiceStatus | None:
+def _guilty(
+    status: ServiceStatus, decided: CheckStatus, suspects: list[ServiceStatus], parents: list[ServiceStatus]
+) -> ServiceStatus | None:
     """The dependency whose own trouble explains what was seen; None where none does."""
     assert decided.diagnosis is not None
-    if decided.diagnosis.cause in ITS_OWN or _outside(decided):
+    if _outside(decided):
         return None
     among = suspects if decided.diagnosis.cause == Cause.DEPENDENCY else parents
     bad = [State.DOWN] if decided.check.severity == "down" else [State.DOWN, State.DEGRADED]
-    return next((one for state in bad for one in among if one.state == state), None)
+    mine = _trouble(status, decided, bad[-1], parents)
+    return next(
+        (
+            one
+            for state in bad
+            for one in among
+            if one.state == state and explains(_trouble(one, _decided(one), state, ()), mine)
+        ),
+        None,
+    )
+
+
+def _trouble(
+    status: ServiceStatus, decided: CheckStatus | None, state: State, around: Iterable[ServiceStatus]
+) -> Trouble:
+    """What is wrong with a service; `around` are those at which it may try its key."""
+    return Trouble(
+        name=status.service.name,
+        kind=status.service.kind,
+        state=state,
+        cause=decided.diagnosis.cause if decided and decided.diagnosis else status.track.cause,
+        asks=decided.check.kind if decided else "",
+        provider=provider_of(status.service, decided.check if decided else None, [one.service for one in around]),
+    )
 
 
 def _blames(status: ServiceStatus, decided: CheckStatus, guilty: ServiceStatus) -> str:
@@ -213,7 +222,7 @@ def _own_parts(status: ServiceStatus, decided: CheckStatus) -> list[str]:
         check.check.name
         for check in status.checks.values()
         if check is not decided
-        and check.check.kind not in _LOOK_AWAY
+        and check.check.kind not in LOOK_AWAY
         and check.outcome
         and check.outcome.verdict == Verdict.PASS
         and check.outcome.available

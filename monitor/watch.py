@@ -22,6 +22,7 @@ from monitor.diagnose.base import Diagnosis
 from monitor.diagnose.siblings import Sibling, beside
 from monitor.diagnose.table import diagnose
 from monitor.grid import next_due, phase
+from monitor.guilt import provider_of
 from monitor.judge import CheckTrack, Flip, State, Track, judge, unsettled
 from monitor.probes.base import Outcome, Verdict
 from monitor.vantage import forgive, look
@@ -302,10 +303,12 @@ def place(service: Service, check: Check) -> tuple[str, float]:
 
 
 def neighbours(services: Iterable[Service]) -> Mapping[str, frozenset[str]]:
-    """Each service's parents and children, one hop: whom to ask as well when it first misses."""
+    """Each service's parents and children, and whoever holds a key of another: whom to ask too when it first misses."""
     services = list(services)
-    near: dict[str, set[str]] = {service.name: set(service.depends_on) for service in services}
+    near: dict[str, set[str]] = {service.name: set() for service in services}
     for service in services:
-        for parent in service.depends_on:
+        tried = {provider_of(service, check, services) for check in service.checks} - {""}
+        for parent in tried.union(service.depends_on):
+            near[service.name].add(parent)
             near.setdefault(parent, set()).add(service.name)
     return {name: frozenset(others) for name, others in near.items()}
