@@ -16,6 +16,13 @@ class Limits:
     most: float
 
 
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """How many entries a list may have."""
+
+    entries: int
+
+
 # What the text of a field is written in.
 Syntax = Literal[
     "jmespath",

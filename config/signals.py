@@ -4,11 +4,12 @@ It is asked beside the plain question whether the server answers, takes that que
 and from which number on it warns and fails, in its own unit.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from config.checks import ClickhouseParams, PostgresParams, RedisParams, S3Params
-from config.fields import Limits, Pause, SendableSecret, Threshold
+from config.fields import AtMost, Limits, Pause, SendableSecret, Threshold
 
 PostgresSignal = Literal[
     "slots",
@@ -87,7 +88,7 @@ class S3SignalParams(S3Params):
     """
 
     signal: S3Signal
-    buckets: tuple[Annotated[str, "bucket"], ...] = ()
+    buckets: Annotated[tuple[Annotated[str, "bucket"], ...], AtMost(100)] = ()
 
 
 LitellmSignal = Literal["models", "health", "completion"]
@@ -193,3 +194,13 @@ class QdrantSignalParams:
     key: SendableSecret | None = None
     warn: Threshold | None = None
     fail: Threshold | None = None
+
+
+# Signals that are either well or not: no number to hold a threshold against, by kind of check.
+WITHOUT_THRESHOLD: Mapping[str, frozenset[str]] = {
+    "postgres_signal": frozenset({"writable"}),
+    "redis_signal": frozenset({"policy", "canary", "persistence"}),
+    "clickhouse_signal": frozenset({"memory"}),
+    "litellm_signal": frozenset({"completion"}),
+    "qdrant_signal": frozenset({"key", "collections", "recovery"}),
+}

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from config.env import plain
-from config.fields import Limits
+from config.fields import AtMost, Limits
 from config.secret import Secret
 from config.syntax import RULES, MisfitError
 
@@ -190,6 +190,8 @@ def _restricted(value: Any, rule: object) -> Any:
         if not rule.least <= value <= rule.most:
             raise MisfitError("is out of range", f"write a number from {plain(rule.least)} to {plain(rule.most)}")
         return value
+    if isinstance(rule, AtMost) and len(value) > rule.entries:
+        raise MisfitError(f"has {len(value)} entries", f"name at most {rule.entries}: each is asked for every minute")
     if isinstance(rule, str):
         RULES[rule](value)
     return value

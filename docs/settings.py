@@ -13,7 +13,7 @@ from config.backup_store import SealSettings, StoreSettings
 from config.causes import Cause
 from config.checks import Sign
 from config.env import Env
-from config.fields import Limits
+from config.fields import AtMost, Limits
 from config.kinds import PARAMS
 from config.presets import Preset, presets
 from config.secret import Secret
@@ -236,16 +236,22 @@ def _fields(cls: Any) -> Iterator[str]:
     yield ""
 
 
+def _bound(hint: Any, rule: Any) -> str:
+    """What a field holds that has a rule of its own beside its type."""
+    if isinstance(rule, Limits):
+        return f"{kind_of(hint)}, {rule.least:g} to {rule.most:.8g}"
+    if isinstance(rule, AtMost):
+        return f"{kind_of(hint)}, at most {rule.entries}"
+    if rule == "sendable" and hint is Secret:
+        return f"secret text, {SYNTAX[rule].removesuffix(' text')}"
+    return SYNTAX[rule]
+
+
 def kind_of(hint: Any) -> str:
     """What a field holds, in the words of someone who writes TOML."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        rule = arguments[1]
-        if rule == "sendable" and arguments[0] is Secret:
-            return f"secret text, {SYNTAX[rule].removesuffix(' text')}"
-        return (
-            f"{kind_of(arguments[0])}, {rule.least:g} to {rule.most:.8g}" if isinstance(rule, Limits) else SYNTAX[rule]
-        )
+        return _bound(arguments[0], arguments[1])
     if origin in (Union, types.UnionType):
         return kind_of(next(item for item in arguments if item is not type(None)))
     if origin is Literal:

@@ -83,6 +83,10 @@ def test_of_several_buckets_the_one_that_is_none_is_told_by_its_number() -> None
     store = {"MINIO_ENDPOINT": "minio:9000", "MINIO_ACCESS_KEY": "a", "MINIO_SECRET_KEY": "s"}
     (problem,) = discover({**store, "MINIO_BUCKETS": "langfuse, Bad_One, backups"}).problems
     assert str(problem).startswith("MINIO_BUCKETS: entry 2 is no bucket's name; write 3 to 63")
+    many = ",".join(f"bucket-{number}" for number in range(101))
+    (problem,) = discover({**store, "MINIO_BUCKETS": many}).problems
+    assert str(problem).startswith("MINIO_BUCKETS: has 101 entries; name at most 100")
+    assert not discover({**store, "MINIO_BUCKETS": many.rpartition(",")[0]}).problems
     (problem,) = discover({**store, "MINIO_BUCKETS": "Bad_One"}).problems
     assert str(problem).startswith("MINIO_BUCKETS: is no bucket's name")
 

@@ -1,5 +1,6 @@
 """S3's signals: on a real SeaweedFS, on MinIO's stand-in, and on what answers as few stores do."""
 
+import asyncio
 import json
 import signal
 from collections.abc import Callable, Iterator
@@ -316,6 +317,46 @@ def test_the_canary_looks_like_nothing_of_backups_or_langfuse(run: Any, contract
         f"PUT /backups/{KEY}",
         f"DELETE /backups/{KEY}",
     }
+
+
+def slowly(page: Any, missing: str) -> Any:
+    """A script that takes its time for every bucket, and lacks one."""
+
+    async def script(reader: Any, writer: Any) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.1)
+        lacks = missing and f"/{missing}" in head.decode()
+        listing = b"<ListBucketResult><Name>b</Name></ListBucketResult>"
+        said = (xml("NoSuchBucket"), 404) if lacks else (listing, 200)
+        writer.write(page(said[0], status=said[1], kind="application/xml"))
+        await writer.drain()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("missing", "verdict", "says"),
+    [("", Verdict.PASS, "not available: only "), ("bucket-3", Verdict.FAIL, "bucket bucket-3: NoSuchBucket")],
+)
+def test_when_time_runs_out_it_is_told_of_how_many_buckets(
+    run: Any, page: Any, missing: str, verdict: Verdict, says: str
+) -> None:
+    async def act(scene: Any) -> Outcome:
+        stage = await scene.serve(slowly(page, missing))
+        names = tuple(f"bucket-{number}" for number in range(100))
+        asked = S3SignalParams(
+            url=f"http://127.0.0.1:{stage.port}",
+            signal="buckets",
+            buckets=names,
+            access_key=Secret("a"),
+            secret_key=Secret("b"),
+        )
+        outcome: Outcome = await scene.ask("s3_signal", asked, timeout=0.8)
+        return outcome
+
+    outcome = run(act)
+    assert (outcome.verdict, outcome.evidence.text[: len(says)]) == (verdict, says)
+    assert "of 100 buckets were looked at in 0.6 s" in outcome.evidence.text
 
 
 WELL = Answer(verdict=Verdict.PASS, text="bucket b is there")
