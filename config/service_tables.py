@@ -16,6 +16,7 @@ from config.env import plain
 from config.fields import Limits
 from config.kinds import PARAMS, Params
 from config.secret import Secret
+from config.signals import WITHOUT_THRESHOLD
 from config.tables import Place, Report, build, slots_of, suggest
 from config.urls import FORMS, AddressError, parse_address
 from config.watched import Check, Service, Severity, Urgency
@@ -120,6 +121,9 @@ def make_service(
         where = (*place, "checks", check)
         if not own and "kind" not in given and known.checks:
             report(where, f"is not a check of {name}, and has no kind of its own", suggest(check, known.checks))
+        elif "signal" in own and given.get("signal", own["signal"]) != own["signal"]:
+            what = f"cannot be changed; {name}'s {check} is {own['signal']}"
+            report((*where, "signal"), what, "write it under the check of that name, or add a check of your own")
         elif own and given.get("kind", own["kind"]) != own["kind"]:
             report((*where, "kind"), f"cannot be changed; {name}'s {check} is {own['kind']}", "add a check of your own")
         else:
@@ -185,7 +189,7 @@ def _check(
         report((*place, "latency_threshold"), "is not below the timeout, so it could never be passed", "lower it")
     if params is None or wrong:
         return None
-    _in_order(params, chosen, place, report)
+    _thresholds(frame.kind, params, chosen, place, report)
     return Check(
         name=name,
         kind=frame.kind,
@@ -202,8 +206,14 @@ def _check(
     )
 
 
-def _in_order(params: Params, chosen: Table, place: Place, report: Report) -> None:
-    """Reports a signal that would fail before it warns; what was not `chosen` is the preset's."""
+def _thresholds(kind: str, params: Params, chosen: Table, place: Place, report: Report) -> None:
+    """Reports thresholds that would do nothing, or fail before they warn; what was not `chosen` is the preset's."""
+    signal = getattr(params, "signal", "")
+    if signal in WITHOUT_THRESHOLD.get(kind, ()):
+        for key in chosen.keys() & {"warn", "fail"}:
+            what = f"would do nothing: {signal} is either well or not, and has no number"
+            report((*place, key), what, "take it out; severity says how bad a miss is, enabled = false leaves it out")
+        return
     warn, fail = getattr(params, "warn", None), getattr(params, "fail", None)
     if warn is None or fail is None or warn <= fail:
         return

@@ -41,19 +41,20 @@ def transactions(seen: Seen, params: PostgresSignalParams) -> Answer:
     """Seconds the oldest transaction has been open; one that was prepared and forgotten is open too."""
     found = [one for one in (seen["oldest"], seen["prepared"]) if one]
     oldest = max(found, key=lambda one: int(one["open"]), default=None)
-    text = "no transaction is open" if oldest is None else f"the oldest transaction is {span(oldest['open'])} old"
-    if oldest is not None:
-        text += f": {_who(oldest)}"
-    return _unless_hidden(_graded(oldest["open"] if oldest else 0, params, text), seen, params)
+    if oldest is None:
+        return _unless_hidden(Answer(verdict=Verdict.PASS, text="no transaction is open"), seen, params)
+    text = f"the oldest transaction is {span(oldest['open'])} old: {_who(oldest)}"
+    return _unless_hidden(_graded(oldest["open"], params, text), seen, params)
 
 
 def idle_in_transaction(seen: Seen, params: PostgresSignalParams) -> Answer:
     """Seconds the longest has waited for its client in the middle of a transaction."""
     one = seen["waiting"]
-    text = "no session is idle in a transaction"
-    if one:
-        text = f"a session has been idle in a transaction for {span(one['still'])}: {_who(one)}"
-    return _unless_hidden(_graded(one["still"] if one else 0, params, text), seen, params)
+    if not one:
+        answer = Answer(verdict=Verdict.PASS, text="no session is idle in a transaction")
+        return _unless_hidden(answer, seen, params)
+    text = f"a session has been idle in a transaction for {span(one['still'])}: {_who(one)}"
+    return _unless_hidden(_graded(one["still"], params, text), seen, params)
 
 
 def _who(one: Seen) -> str:

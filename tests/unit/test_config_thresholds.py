@@ -1,11 +1,13 @@
 """From which number a signal warns and fails, as WATCH_FILE may say it: what cannot be meant is told, not obeyed."""
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from config.kinds import PARAMS
 from config.services import Discovery, discover
-from config.signals import RedisSignalParams
+from config.signals import WITHOUT_THRESHOLD, RedisSignalParams
 
 
 def told(folder: Path, *lines: str) -> Discovery:
@@ -30,6 +32,27 @@ def told(folder: Path, *lines: str) -> Discovery:
 def test_what_cannot_be_meant_is_a_problem(tmp_path: Path, lines: tuple[str, ...], key: str, says: str) -> None:
     (problem,) = told(tmp_path, *lines).problems
     assert f"services.redis.checks.memory.{key}: {says}" in str(problem)
+
+
+@pytest.mark.parametrize("key", ["warn", "fail"])
+def test_a_threshold_of_what_has_no_number_is_a_problem(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "watch.toml"
+    path.write_text(f"[services.redis.checks.persistence]\n{key} = 3\n")
+    (problem,) = discover({"REDIS_URL": "redis://r", "WATCH_FILE": str(path)}).problems
+    assert f"services.redis.checks.persistence.{key}: would do nothing: persistence is either well or not" in str(
+        problem
+    )
+
+
+def test_a_check_of_the_presets_does_not_become_another(tmp_path: Path) -> None:
+    (problem,) = told(tmp_path, 'signal = "policy"').problems
+    assert "services.redis.checks.memory.signal: cannot be changed; redis's memory is memory" in str(problem)
+    assert not told(tmp_path, 'signal = "memory"', "warn = 70").problems
+
+
+def test_signals_without_thresholds_are_signals() -> None:
+    for kind, signals in WITHOUT_THRESHOLD.items():
+        assert signals <= set(get_args(get_type_hints(PARAMS[kind])["signal"])), kind
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,12 @@ def test_transaction_numbers(millions: int, says: str) -> None:
     assert says in sentence("postgres_signal", asked, given)
 
 
+def test_no_transaction_is_no_trouble_of_postgres() -> None:
+    seen = {"oldest": None, "prepared": None, "waiting": None, "hidden": 0}
+    assert postgres_weigh.transactions(seen, postgres("transactions")).verdict == Verdict.PASS
+    assert postgres_weigh.idle_in_transaction(seen, postgres("idle_in_transaction")).verdict == Verdict.PASS
+
+
 @pytest.mark.parametrize(("used", "says"), [(30, "than its threshold allows"), (90, "runs out of memory")])
 def test_memory_of_redis(used: int, says: str) -> None:
     info = {"maxmemory": "100", "used_memory": str(used), "maxmemory_policy": "noeviction"}
