@@ -40,7 +40,7 @@ LOOK_AWAY = ("key_signal", "queue_signal")
 _OTHERS_KEYS = (*LOOK_AWAY, "litellm_signal")
 # Where people keep the keys that another service takes: while it is down, that one may know none of them.
 _KEEP_KEYS = ("postgres", "custom")
-# A second port of the same server fails with the first, whatever it shows.
+# A second port of the same server.
 _ONE_SERVER = {"qdrant-grpc": "qdrant"}
 
 
@@ -70,13 +70,23 @@ def explains(root: Trouble, other: Trouble) -> bool:
 
     Given that `other` depends on it, or tries a key there, and that `root` is at least as bad.
     """
-    if root.cause is None or _ONE_SERVER.get(other.kind) == root.kind:
+    if root.cause is None or _one_server(root, other):
         return True
     if other.own:
         return _explains_its_own(root, other)
     if root.state == State.DEGRADED and root.cause == Cause.AUTH:
         return other.cause == Cause.DEPENDENCY if root.asks == "key_signal" else other.cause in _POORLY_SERVED
     return root.state != State.DEGRADED or root.cause != Cause.CERT_EXPIRING
+
+
+def _one_server(root: Trouble, other: Trouble) -> bool:
+    """Whether both are one server, which fails as a whole, whatever either shows: two ports of it, or two databases.
+
+    A preset's services depend on another of their kind only there. Each may be lost by a password or name of its own.
+    """
+    if _ONE_SERVER.get(other.kind) != root.kind and (other.kind != root.kind or other.kind == "custom"):
+        return False
+    return root.cause == other.cause or not (root.own and other.own)
 
 
 def _explains_its_own(root: Trouble, other: Trouble) -> bool:

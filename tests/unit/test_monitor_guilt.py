@@ -108,6 +108,18 @@ def test_a_second_port_fails_with_its_server_whatever_it_shows() -> None:
     assert explains(trouble("qdrant", "down", Cause.RESET), garbled)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "explained"),
+    [
+        (Cause.AUTH, Cause.AUTH, True),
+        (Cause.REFUSED, Cause.WRONG_SERVICE, True),
+        (Cause.NOT_FOUND, Cause.AUTH, False),
+    ],
+)
+def test_two_databases_of_one_server_fail_as_one(one: Cause, other: Cause, explained: bool) -> None:
+    assert explains(trouble("postgres", "down", one), trouble("postgres", "down", other)) == explained
+
+
 def test_a_root_of_which_no_cause_is_known_explains_everything() -> None:
     assert explains(trouble("postgres", "down", None), OWN_KEY)
 
