@@ -324,7 +324,7 @@ ANYWHERE: Mapping[str, tuple[Cause, str, str]] = {
     "html": (Cause.WRONG_SERVICE, "a web page", ""),
     "wrong_service": (Cause.WRONG_SERVICE, "HTTP 200", ""),
     "redirect": (Cause.BAD_STATUS, "it redirects to", ""),
-    "redirect_loop": (Cause.BAD_STATUS, "it redirects to", ""),
+    "redirect_loop": (Cause.BAD_STATUS, "it redirects in a circle", ""),
     "empty": (Cause.BAD_ANSWER, "HTTP 200", ""),
     "bad_json": (Cause.BAD_ANSWER, "HTTP 200", ""),
 }

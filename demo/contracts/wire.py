@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from demo.contracts.base import Answer, Request, as_html, as_json, as_text
 from demo.contracts.listener import reset
@@ -111,6 +112,11 @@ def _wrong_service(kind: str, _: Request) -> Answer:
     return as_json({"title": "qdrant - vector search engine", "version": "1.13.1", "commit": "8d6b2ad5"})
 
 
+def _back_again(_: object, asked: Request) -> Answer:
+    again = asked.path + (f"?{urlencode(asked.query)}" if asked.query else "")
+    return Answer(status=302, headers={"location": again})
+
+
 def _redirect(_: str, request: Request) -> Answer:
     if request.path == "/login":
         return as_html("Sign in")
@@ -161,10 +167,7 @@ WIRE_FAULTS: Mapping[str, WireFault] = {
     "html": WireFault(says="a web page is served where the API should be", instead=_given(as_html("Welcome"))),
     "wrong_service": WireFault(says="another service answers at this address", instead=_wrong_service),
     "redirect": WireFault(says="everything is redirected to a sign-in page", instead=_redirect),
-    "redirect_loop": WireFault(
-        says="everything is redirected to itself",
-        instead=lambda _, asked: Answer(status=302, headers={"location": asked.path}),
-    ),
+    "redirect_loop": WireFault(says="everything is redirected to itself", instead=_back_again),
     "empty": WireFault(says="200 without a body", instead=_given(Answer())),
     "bad_json": WireFault(
         says="JSON that ends in the middle",

@@ -149,8 +149,19 @@ HTTP: tuple[Rule, ...] = (
     ),
     Rule(
         cause=Cause.BAD_STATUS,
+        precise=True,
         signs=("redirect",),
-        proof="a redirect that leads elsewhere, in circles, or too far",
+        text="redirects in a circle",
+        proof="a redirect to an address that was asked already",
+        says="{title} at {address} redirects in a circle ({code}) instead of answering.",
+        remedy="The address is right, and it, or the proxy before it, sends everybody back to where they came from. "
+        "See its rule for https and for names (a proxy that ends TLS must say x-forwarded-proto: https, and asks it "
+        "over plain http), and its own public address. If it wants a cookie kept first, watch a path that needs none.",
+    ),
+    Rule(
+        cause=Cause.BAD_STATUS,
+        signs=("redirect",),
+        proof="a redirect that leads elsewhere, or too far",
         says="{title} at {address} redirects instead of answering ({code}).",
         remedy="Put the address it points to in {setting} (https:// or a slash at the end is the usual difference). A "
         "redirect to a login page means that the path needs a key.",

@@ -5,7 +5,7 @@ import html
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Any, Final
@@ -119,7 +119,9 @@ async def _fetch(
     transport: httpx.AsyncBaseTransport, request: httpx.Request, params: HttpParams, secrets: tuple[Secret, ...]
 ) -> Page | Answer:
     """Gives the page, after redirects where they are followed; an Answer when a redirect ends the matter."""
+    been: set[Hashable] = set()
     for _ in range(MAX_REDIRECTS + 1):
+        been.add(_place(request.url))
         page = await _get(transport, request, params.max_body)
         page.secrets = secrets
         target = page.headers.get("location") if 300 <= page.status < 400 else None
@@ -129,6 +131,8 @@ async def _fetch(
         if url is None:
             return _fail(page, "redirect", "it redirects to something that is no address")
         place = f"{url.scheme}://{url.netloc.decode('ascii', 'replace').rpartition('@')[2]}"
+        if _place(url) in been:
+            return _fail(page, "redirect", f"it redirects in a circle, to {place}{url.path} again")
         if not params.follow_redirects:
             return _fail(page, "redirect", f"it redirects to {place}{url.path}")
         if url.scheme not in ("http", "https") or request.method not in ("GET", "HEAD"):
@@ -145,6 +149,11 @@ def _join(base: httpx.URL, target: str) -> httpx.URL | None:
     except (httpx.InvalidURL, ValueError):
         return None
     return url if valid else None
+
+
+def _place(url: httpx.URL) -> Hashable:
+    """An address as far as a server gets to see it: two that are the same to it are equal."""
+    return url.scheme, url.host, url.port, url.raw_path
 
 
 def _redirected(request: httpx.Request, url: httpx.URL) -> httpx.Request:

@@ -11,6 +11,8 @@ import pytest
 
 from config.checks import HttpParams, Sign
 from config.secret import Secret
+from config.services import Check, Service
+from monitor.diagnose.table import diagnose
 from monitor.probes.base import Outcome, Sight, Verdict
 
 Maker = Callable[..., Any]
@@ -163,6 +165,18 @@ def test_a_redirect_is_followed_without_our_key_to_another_host(run: Any, say: M
 def test_redirects_that_lead_nowhere_fail(run: Any, say: Maker, page: Maker, location: str) -> None:
     outcome = ask_of(run, say(page(status=302, location=location)), follow_redirects=True)
     assert (outcome.verdict, outcome.evidence.sign) == (Verdict.FAIL, "redirect")
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_redirect_to_itself_is_told_as_a_circle(run: Any, say: Maker, page: Maker, follow: bool) -> None:
+    outcome = ask_of(run, say(page(status=302, location="/")), follow_redirects=follow)
+    assert "it redirects in a circle, to http://127.0.0.1:" in outcome.evidence.text
+    check = Check(name="x", kind="http", params=HttpParams(url="http://q"))
+    service = Service(name="q", kind="qdrant", title="Qdrant", address="http://q", checks=(check,))
+    diagnosis = diagnose(service, check, outcome)
+    assert diagnosis is not None
+    assert "redirects in a circle" in diagnosis.sentence
+    assert "address it points to" not in diagnosis.remedy
 
 
 def test_what_is_sent(run: Any, page: Maker) -> None:
