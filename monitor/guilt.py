@@ -40,6 +40,8 @@ LOOK_AWAY = ("key_signal", "queue_signal")
 _OTHERS_KEYS = (*LOOK_AWAY, "litellm_signal")
 # Where people keep the keys that another service takes: while it is down, that one may know none of them.
 _KEEP_KEYS = ("postgres", "custom")
+# Whose keys a key_signal speaks of.
+_KINDS = {"litellm": "litellm", "qdrant": "qdrant", "langfuse": "langfuse-web"}
 # A second port of the same server.
 _ONE_SERVER = {"qdrant-grpc": "qdrant"}
 
@@ -111,11 +113,12 @@ def provider_of(holder: Service, check: Check | None, services: Iterable[Service
     """Which of `services` `check` of `holder` tries a key at; "" where it tries none, or that is not watched."""
     if check is None or not isinstance(check.params, KeySignalParams):
         return ""
-    url = check.params.url.rstrip("/")
-    for service in services:
-        if service.name != holder.name and any(_address(one) == url for one in service.checks):
-            return service.name
-    return ""
+    url, kind = check.params.url.rstrip("/"), _KINDS[check.params.provider]
+    others = [service for service in services if service.name != holder.name]
+    there = (one for one in others if any(_address(its) == url for its in one.checks))
+    # Its other address, perhaps: what it depends on of that kind is what its key is for.
+    needed = (one for one in others if one.kind == kind and one.name in holder.depends_on)
+    return next((one.name for one in (*there, *needed)), "")
 
 
 def _address(check: Check) -> str:

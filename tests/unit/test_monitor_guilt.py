@@ -7,7 +7,8 @@ import pytest
 from config.causes import Cause
 from config.services import discover
 from monitor.dependencies import Graph
-from monitor.guilt import ITS_OWN, Trouble, explains
+from monitor.guilt import ITS_OWN, Trouble, explains, provider_of
+from monitor.watch import neighbours
 
 ENVIRON = {
     "DATABASE_URL": "postgresql://u:p@db/x",
@@ -132,6 +133,20 @@ def test_who_tries_a_key_where_is_read_off_the_checks() -> None:
     }
     assert graph.holders["langfuse-web"] == ("litellm",)
     assert graph.holders["litellm"] == ()  # its children anyway
+
+
+def test_a_provider_that_is_watched_at_another_address_is_the_one_its_holder_depends_on() -> None:
+    services = {one.name: one for one in discover({**ENVIRON, "LITELLM_URL": "http://elsewhere:4000"}).services}
+    (key,) = (one for one in discover(ENVIRON).services if one.name == "open-webui")
+    check = next(one for one in key.checks if one.name == "litellm_key")
+    assert provider_of(key, check, services.values()) == "litellm"
+    assert provider_of(replace(key, depends_on=()), check, services.values()) == ""
+
+
+def test_who_misses_has_the_provider_of_its_keys_asked_too() -> None:
+    near = neighbours(discover(ENVIRON).services)
+    assert "langfuse-web" in near["litellm"]
+    assert "litellm" in near["langfuse-web"]
 
 
 def test_no_key_is_tried_at_what_depends_on_its_holder() -> None:

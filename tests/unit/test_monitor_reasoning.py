@@ -19,6 +19,11 @@ ENVIRON = {
     "LITELLM_MASTER_KEY": "sk-1",
     "LANGFUSE_URL": "http://web:3000",
     "LANGFUSE_WORKER_URL": "http://worker:3030",
+    "QDRANT_URL": "http://q:6333",
+    "QDRANT_API_KEY": "q-1",
+    "OPEN_WEBUI_URL": "http://o:8080",
+    "OPEN_WEBUI_API_KEY": "sk-o",
+    "OPEN_WEBUI_OPENAI_API_KEY": "sk-1",
 }
 PASS = Outcome(verdict=Verdict.PASS, latency=0.002, evidence=Evidence(sight=Sight.ANSWERED, text="well"))
 
@@ -192,3 +197,21 @@ def test_one_that_answers_while_what_it_needs_is_dead_is_expected_to_fail() -> N
     found = about("litellm", {"redis": {"ping": REFUSED}})
     assert found.cause is None
     assert "But Redis, which it needs, is down: expect it to fail" in found.sentence
+
+
+KEY_REFUSED = missed(Sight.ANSWERED, "HTTP 401 to the key", code="wrong", sign="key")
+OUR_KEY_REFUSED = missed(Sight.ANSWERED, "HTTP 401 for our own key", code="auth", sign="models")
+
+
+def test_whoever_refuses_our_key_too_is_the_root_of_a_refused_key() -> None:
+    refused = missed(Sight.ANSWERED, "HTTP 401", code="401", sign="key_refused")
+    seen: Seen = {"open-webui": {"litellm_key": KEY_REFUSED}, "litellm": {"models": refused}}
+    assert about("open-webui", seen).root == "litellm"
+    assert about("open-webui", {"open-webui": {"litellm_key": KEY_REFUSED}}).root == "open-webui"
+
+
+def test_a_key_of_its_own_is_refused_whoever_else_refuses_one() -> None:
+    refused = missed(Sight.ANSWERED, "HTTP 401", code="401", sign="key")
+    seen: Seen = {"open-webui": {"models": OUR_KEY_REFUSED}, "qdrant": {"key": refused}}
+    assert board(seen).services["qdrant"].state == State.DEGRADED
+    assert about("open-webui", seen).root == "open-webui"
