@@ -300,7 +300,7 @@ def test_user_and_password_of_an_http_address_become_a_header() -> None:
 
 def test_an_https_address_has_its_certificate_watched() -> None:
     service = found({"LANGFUSE_URL": "https://langfuse.example.com"})["langfuse-web"]
-    assert params(service, "certificate") == TlsParams(host="langfuse.example.com", port=443)
+    assert params(service, "certificate") == TlsParams(host="langfuse.example.com", port=443, optional=True)
 
 
 def test_checks_whose_key_is_not_set_are_left_out_with_a_note() -> None:

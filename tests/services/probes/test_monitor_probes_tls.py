@@ -101,6 +101,9 @@ def test_plain_text_on_a_tls_port_and_silence(run: Any, say: Maker, silent: Any)
 
     plain = once(run, banner, None)
     assert (plain.verdict, plain.evidence.sight, plain.evidence.code) == (Verdict.FAIL, Sight.TLS, "not_tls")
+    beside = once(run, banner, None, optional=True)  # as beside an https question, which tells it with its own remedy
+    assert (beside.verdict, beside.available) == (Verdict.PASS, False)
+    assert beside.evidence.text == "not available: the server speaks no TLS, so it has no certificate"
     quiet = once(run, silent, None, timeout=1.0)
     assert (quiet.verdict, quiet.evidence.sight) == (Verdict.FAIL, Sight.NO_ANSWER)
     assert "TLS" in quiet.evidence.text
