@@ -301,7 +301,6 @@ OWN: Mapping[str, Expected] = {
     "qdrant/not_found": Expected(not_up=down(Cause.WRONG_SERVICE, "qdrant"), shows="no /readyz"),
 }
 
-NEXT_LOOK = "a second look finds it well; the daemon tells after three"
 ANYWHERE: Mapping[str, tuple[Cause, str, str]] = {
     "refuse": (Cause.REFUSED, "connection refused", ""),
     "reset": (Cause.RESET, "was cut", ""),
@@ -317,7 +316,6 @@ ANYWHERE: Mapping[str, tuple[Cause, str, str]] = {
     "http_503": (Cause.SERVER_ERROR, "HTTP 503", ""),
     "http_502_edge": (Cause.SERVER_ERROR, "Railway's edge", ""),
     "http_404_edge": (Cause.NOT_FOUND, "Railway's edge has nothing deployed", ""),
-    "waking": (Cause.SERVER_ERROR, "Railway's edge", NEXT_LOOK),
     "flapping": (Cause.SERVER_ERROR, "HTTP 500", "told as intermittent by the daemon after four misses in ten looks"),
     "not_found": (Cause.NOT_FOUND, "HTTP 404", ""),
     "unauthorized": (Cause.AUTH, "HTTP 401", ""),
@@ -329,7 +327,7 @@ ANYWHERE: Mapping[str, tuple[Cause, str, str]] = {
     "bad_json": (Cause.BAD_ANSWER, "HTTP 200", ""),
 }
 """What any stand-in can have: the cause told of it, what the evidence shows, and what there is to say."""
-UNSTEADY = ("waking", "flapping")
+UNSTEADY = ("flapping",)
 """These fail some of a service's questions, so the state depends on which."""
 GRPC: Mapping[str, Cause] = {
     "refuse": Cause.REFUSED,
@@ -355,6 +353,8 @@ def expected(outage: str) -> Expected:
     name, _, fault = outage.partition("/")
     if fault in ("", "pause"):
         fault = "hang" if fault else "refuse"
+    if fault == "waking":
+        return up("one look asks a service that slept once more, and so does the daemon: it is well then")
     cause, shows, why = ANYWHERE[fault]
     told = {name: Told("not up" if fault in UNSTEADY else "down", cause)}
     if name == "qdrant" and fault in GRPC:

@@ -23,10 +23,10 @@ why. What each cause means and what to do: [causes](causes.md).
 COMMON = """## Every stand-in
 
 Each of these is played on every service that a stand-in plays, `litellm/hang` for example; every stand-in has another
-one at the same time, and each is told by its own cause. The service is down; a `waking` or `flapping` one is down or
-degraded, by which question comes first. Qdrant's gRPC port shares what befalls the connection. Stopped (`NAME`) is told
-as `refuse`, frozen (`NAME/pause`) as `hang`; these are played one at a time, and of that service alone. Where a service
-differs, its own table above says so.
+one at the same time, and each is told by its own cause. The service is down; a `flapping` one is down or degraded, by
+which question comes first, and a `waking` one is up once it was asked again. Qdrant's gRPC port shares what befalls the
+connection. Stopped (`NAME`) is told as `refuse`, frozen (`NAME/pause`) as `hang`; these are played one at a time, and
+of that service alone. Where a service differs, its own table above says so.
 """
 
 WRONG = """## Wrong variables
@@ -83,6 +83,7 @@ def sections() -> Iterator[str]:
     yield "|---|---|---|---|"
     for fault, (cause, _, why) in ANYWHERE.items():
         yield f"| `…/{fault}` | {cell(common[fault])} | {cell(cause.value)} | {cell(why)} |"
+    yield f"| `…/waking` | {cell(common['waking'])} | none | {cell(expected('r2r/waking').why)} |"
     yield ""
     yield WRONG
     yield from table((f"`{one.variable}`", one.says, told(one.expected), cell(one.expected.why)) for one in MISTAKES)

@@ -96,9 +96,10 @@ def check(
     if services:
         chosen = with_backups(chosen, configuration.backup, time.time())
         chosen = tuple({name: found(chosen, name) for name in services}.values())
-    asked, left = reach_all(chosen, Depth.DEEP if deep else Depth.QUICK, configuration.watch.interval)
+    watch = configuration.watch
+    asked, left = reach_all(chosen, Depth.DEEP if deep else Depth.QUICK, watch.interval)
     left = (*left, *lacking(chosen)) if deep else left
-    board = in_loop(look_once(asked, instance=configuration.watch.instance, longest=timeout))
+    board = in_loop(look_once(asked, instance=watch.instance, longest=timeout, wakes=watch.confirm_interval))
     if as_json:
         with writing():
             document = {"services": services_document(board), "left_out": left_out_document(left)}
@@ -129,7 +130,8 @@ def explain(
 
     services = with_backups(configuration.discovery.services, configuration.backup, time.time())
     chosen, settings = found(services, service), configuration.watch
-    looked = look_around(services, chosen, instance=settings.instance, pace=settings.interval, longest=timeout)
+    pace, wakes = settings.interval, settings.confirm_interval
+    looked = look_around(services, chosen, instance=settings.instance, pace=pace, longest=timeout, wakes=wakes)
     board, left = in_loop(looked)
     daemon = ask_daemon(Client(configuration.web), service)
     explanation = conclude(services, service, board, left, at=time.time(), daemon=daemon)

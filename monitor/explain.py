@@ -63,18 +63,19 @@ class Explanation:
 
 
 async def look_around(
-    services: tuple[Service, ...], service: Service, *, instance: str, pace: float, longest: float
+    services: tuple[Service, ...], service: Service, *, instance: str, pace: float, longest: float, wakes: float
 ) -> tuple[Board, tuple[LeftOut, ...]]:
     """Looks at `service` with all its checks but those that cost something, and at its neighbours with the quick ones.
 
-    `pace` is the seconds between the daemon's rounds, `longest` those that one answer may take.
+    `pace` is the seconds between the daemon's rounds, `longest` those that one answer may take, `wakes` those until a
+    service that may have slept is asked again.
     """
     graph = Graph.of(services)
     tried = (provider for (holder, _), provider in graph.keys.items() if holder == service.name)
     beside = {*graph.parents[service.name], *graph.children[service.name], *tried} - {service.name}
     own, left = reach(service, Depth.FREE, pace)
     others = [reach(one, Depth.QUICK, pace)[0] for one in services if one.name in beside]
-    board = await look_once([own, *others], instance=instance, longest=longest)
+    board = await look_once([own, *others], instance=instance, longest=longest, wakes=wakes)
     return board, (*left, *lacking([service]))
 
 

@@ -248,9 +248,14 @@ class Surveyor:
 
 def _may_sleep(outcome: Outcome) -> bool:
     """Whether a service that sleeps is met like this."""
+    return outcome.evidence.sight in _ASLEEP or answered_by_edge(outcome)
+
+
+def answered_by_edge(outcome: Outcome) -> bool:
+    """Whether the platform's edge answered for a service: one that sleeps is woken by the question."""
     seen = outcome.evidence
-    edge = seen.sight == Sight.ANSWERED and seen.code in ("404", "502", "503") and _EDGE.search(seen.text)
-    return seen.sight in _ASLEEP or bool(edge)
+    said = seen.sight == Sight.ANSWERED and seen.code in ("404", "502", "503")
+    return said and _EDGE.search(seen.text) is not None
 
 
 def asked(params: Params) -> Family:
