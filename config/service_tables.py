@@ -91,6 +91,7 @@ class ServiceTable(Timing):
     checks: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
+LONGEST_ADDRESS = 200  # characters of it that are shown
 HOW = "add one, such as [services.NAME.checks.health] with kind and url"
 TIMING = tuple(slots_of(Timing))
 
@@ -139,7 +140,7 @@ def make_service(
         name=name,
         kind=kind,
         title=written.title or name,
-        address=written.address or address_of(checks[0].params),
+        address=_shown(written.address or address_of(checks[0].params)),
         checks=tuple(checks),
         depends_on=depends_on,
         variables=variables,
@@ -149,6 +150,11 @@ def make_service(
         alert=written.alert,
         runbook=written.runbook,
     )
+
+
+def _shown(address: str) -> str:
+    """An address that people can read: what is longer, such as a database's name of kilobytes, is cut."""
+    return address if len(address) <= LONGEST_ADDRESS else f"{address[: LONGEST_ADDRESS - 1]}…"
 
 
 def _remedies(own: Table, service: Mapping[Cause, str], given: Table) -> object:

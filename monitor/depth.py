@@ -1,6 +1,6 @@
 """How deep one look goes: the quick questions, all of them, or all but those that cost something or leave a trace."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -74,24 +74,38 @@ def lacking(services: Iterable[Service]) -> list[LeftOut]:
         there = {check.name for check in service.checks}
         for name, table in preset.checks.items() if preset else ():
             if preset and name not in there:
-                companions = {key: companion.variables[0] for key, companion in preset.companions.items()}
-                found.append(LeftOut(service=service.name, check=name, why=_condition(table, companions)))
+                companions = {
+                    key: companion.variables[0]
+                    for key, companion in preset.companions.items()
+                    if companion.default is None and not _is_set(companion.variables, service)
+                }
+                known = {*preset.companions} - {*companions}
+                found.append(LeftOut(service=service.name, check=name, why=_condition(table, companions, known)))
     return found
 
 
-def _condition(table: Mapping[str, object], companions: Mapping[str, str]) -> str:
-    """What would have to hold for a preset's check to be asked, as far as the preset says."""
+def _is_set(bases: Sequence[str], service: Service) -> bool:
+    """Whether the service was found with one of these variables, with its own suffix or without."""
+    return any(one == base or one.startswith(f"{base}__") for base in bases for one in service.variables)
+
+
+def _condition(table: Mapping[str, object], companions: Mapping[str, str], known: Collection[str]) -> str:
+    """What would have to hold for a preset's check to be asked, as far as the preset says.
+
+    `companions` are the variables of what is not set, `known` what is.
+    """
     parts = []
-    wanted = [*filter(None, [table.get("asked_by")]), *_listed(table.get("requires"))]
+    wanted = [str(one) for one in (*filter(None, [table.get("asked_by")]), *_listed(table.get("requires")))]
+    wanted = [one for one in wanted if not {*one.split("|")} & {*known}]
     if wanted:
-        named = dict.fromkeys(_named(str(one), companions) for one in wanted)
+        named = dict.fromkeys(_named(one, companions) for one in wanted)
         parts.append(f"it needs {' and '.join(named)}")
     if table.get("needed_by"):
         parts.append(f"it is asked where {' or '.join(_listed(table['needed_by']))} depends on this service")
     if table.get("server_wide"):
         parts.append("it is asked once for each server")
-    if table.get("writes"):
-        parts.append("it writes, so it is off with CANARY_WRITES=off")
+    if table.get("writes") and not wanted:
+        parts.append("it writes, and CANARY_WRITES=off or WATCH_FILE keeps it from that")
     return "; ".join(parts) or "it is switched off in WATCH_FILE"
 
 

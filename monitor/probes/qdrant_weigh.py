@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from config.signals import QdrantSignalParams
-from monitor.probes.amounts import graded, some
+from monitor.probes.amounts import counted, graded, some
 from monitor.probes.ask import Said, number, told_elsewhere
 from monitor.probes.base import Answer, Verdict, not_available
 
@@ -33,7 +33,7 @@ def key(said: Said, params: QdrantSignalParams) -> Answer:
     """Whether the key is taken, or none is asked for; without one of ours a refusal says that one is lacking here."""
     listed = names(said)
     if listed is not None:
-        text = f"{len(listed)} collections listed " + ("with the key" if params.key else "without a key")
+        text = f"{counted(len(listed), 'collection')} listed " + ("with the key" if params.key else "without a key")
         return Answer(verdict=Verdict.PASS, text=text, measures={"collections": float(len(listed))})
     if said.status in (401, 403) and params.key:
         text = f"HTTP {said.status} to our key: {said.text or 'no reason given'}"
@@ -75,7 +75,8 @@ def collections(seen: Mapping[str, Said | None], listed: list[str], params: Qdra
     if not bad:
         return Answer(verdict=verdict, text=_all_well(counts, len(listed), len(seen)), measures=measures)
     first = min(bad)
-    text = f"{some(sorted(bad), SHOWN)} of {len(listed)} collections {what}; {first}: {bad[first] or 'no reason given'}"
+    of = counted(len(listed), "collection")
+    text = f"{some(sorted(bad), SHOWN)} of {of} {what}; {first}: {bad[first] or 'no reason given'}"
     return Answer(verdict=verdict, text=text, sign=params.signal, code=code, measures=measures)
 
 

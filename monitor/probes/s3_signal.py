@@ -169,7 +169,7 @@ async def _put(store: Store, body: bytes) -> str:
     if refused.code in _PLAIN | _MISSING or refused.sign == "offline":
         raise _Trouble(told_elsewhere(f"the store does not get as far ({refused.code})"))
     if refused.code in _DENIED:
-        raise _Trouble(_warn(store, "put_denied", f"may not write: {refused.text}"))
+        raise _Trouble(_warn(store, "put_denied", f"may not write: {_reason(store, refused)}"))
     raise _Trouble(replace(refused, sign="canary", text=f"it does not take an object: {refused.text}"))
 
 
@@ -183,7 +183,7 @@ async def _read_back(store: Store, version: str, body: bytes) -> Answer | None:
         return Answer(verdict=Verdict.FAIL, text=text, code="mismatch", sign="canary")
     refused = weigh(store, reply, reply)
     if refused.code in _DENIED:
-        return _warn(store, "get_denied", f"may write and not read: {refused.text}")
+        return _warn(store, "get_denied", f"may write and not read: {_reason(store, refused)}")
     if refused.code in ("NoSuchKey", "NoSuchVersion", "404"):
         text = f"{store.what} took an object and does not have it: {refused.text}"
         return Answer(verdict=Verdict.FAIL, text=text, code="mismatch", sign="canary")
@@ -196,12 +196,17 @@ async def _take_away(store: Store, version: str) -> Answer | None:
     if reply.status < 300 or reply.status == 404:
         return None
     refused = weigh(store, reply, reply)
-    return _warn(store, "delete_denied", f"may write and not delete: {refused.text}")
+    return _warn(store, "delete_denied", f"may write and not delete: {_reason(store, refused)}")
 
 
 def _of(version: str) -> str:
     """A version of its own is deleted for good; without it, a bucket with versions would keep all of them."""
     return f"versionId={quote(version, safe='')}" if version else ""
+
+
+def _reason(store: Store, refused: Answer) -> str:
+    """Why it was refused, without the bucket's name, which the sentence around it has."""
+    return refused.text.removeprefix(f"{store.what}: ")
 
 
 def _warn(store: Store, code: str, words: str) -> Answer:

@@ -298,6 +298,13 @@ def test_user_and_password_of_an_http_address_become_a_header() -> None:
     assert CANARY not in f"{service!r} {made.headers!r}"
 
 
+def test_an_address_that_nobody_could_read_is_cut_where_it_is_shown() -> None:
+    service = found({"DATABASE_URL": f"postgresql://u:p@db/{'x' * 10_000}"})["postgres"]
+    assert service.address.startswith("postgresql://db:5432/xxx")
+    assert len(service.address) == 200
+    assert params(service, "query").database == "x" * 10_000
+
+
 def test_an_https_address_has_its_certificate_watched() -> None:
     service = found({"LANGFUSE_URL": "https://langfuse.example.com"})["langfuse-web"]
     assert params(service, "certificate") == TlsParams(host="langfuse.example.com", port=443, optional=True)

@@ -78,6 +78,14 @@ def test_what_is_off_is_told_with_what_would_have_it_asked(
     assert why in found[service, check]
 
 
+def test_what_is_set_is_not_told_as_missing() -> None:
+    store = {"MINIO_ENDPOINT": "minio:9000", "MINIO_ACCESS_KEY": "a", "MINIO_SECRET_KEY": "b"}
+    services = [service for service in watched(**store).values() if service.name == "minio"]
+    assert {one.check: one.why for one in lacking(services)}["buckets"] == "it needs MINIO_BUCKETS"
+    off = [service for service in watched(**store, CANARY_WRITES="off").values() if service.name == "minio"]
+    assert {one.check: one.why for one in lacking(off)}["canary"].startswith("it writes, and CANARY_WRITES=off")
+
+
 def test_of_no_check_that_is_there_it_is_said_that_it_is_off() -> None:
     services = watched()
     there = {(service.name, check.name) for service in services.values() for check in service.checks}

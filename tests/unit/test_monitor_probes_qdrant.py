@@ -89,6 +89,10 @@ def test_a_collection_that_was_removed_or_is_not_for_our_key_is_none() -> None:
     assert of(gone=gone, hidden=hidden, a=one()).verdict == Verdict.PASS
 
 
+def test_one_collection_is_one() -> None:
+    assert " of 1 collection red" in weigh.collections({"a": one("red")}, ["a"], params()).text
+
+
 def test_collections_beyond_those_that_were_asked_are_not_called_well() -> None:
     answer = weigh.collections({"a": one()}, ["a", "b", "c"], params())
     assert answer.text == "collections: 1 green; 2 of 3 were not asked"

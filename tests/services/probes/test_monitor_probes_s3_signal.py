@@ -153,6 +153,20 @@ def test_a_key_that_may_only_read(run: Any, store: Seaweedfs, allowed: Callable[
     assert once(run, params(store, "buckets")).verdict == Verdict.PASS
 
 
+def test_a_bucket_that_is_refused_is_named_once(run: Any, page: Any) -> None:
+    async def act(scene: Any) -> Outcome:
+        refused = page(xml("AccessDenied"), status=403, kind="application/xml")
+        stage = await scene.serve(keeps(page, PUT=refused, GET=refused, HEAD=refused))
+        keys = {"access_key": Secret("a"), "secret_key": Secret("b")}
+        asked = S3SignalParams(url=f"http://127.0.0.1:{stage.port}", signal="canary", bucket="backups", **keys)
+        outcome: Outcome = await scene.ask("s3_signal", asked)
+        return outcome
+
+    outcome = run(act)
+    assert outcome.evidence.text.startswith("bucket backups: our key may not write: ")
+    assert outcome.evidence.text.count("bucket backups") == 1
+
+
 def test_a_key_that_may_not_enter_every_bucket(run: Any, store: Seaweedfs) -> None:
     config = store.folder / "s3.json"
     whole = config.read_text()
