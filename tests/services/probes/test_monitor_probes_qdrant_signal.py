@@ -85,7 +85,7 @@ def test_a_collection_that_does_not_answer_is_told_in_time(contract: ContractFac
     server = contract("qdrant", fault="collection_silent")
     outcome = over(lambda watcher: watcher.ask("qdrant_signal", params(server, "collections"), timeout=1.0))
     assert seen(outcome) == ("warn", "silent")
-    assert outcome.evidence.text == "documents of 1 collections silent; documents: no answer in time"
+    assert outcome.evidence.text == "documents of 1 collection silent; documents: no answer in time"
 
 
 def test_no_more_collections_are_asked_than_one_look_may(contract: ContractFactory, over: Any) -> None:
