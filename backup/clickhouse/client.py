@@ -26,6 +26,8 @@ ANSWER = 60
 LONG = 6 * 3600
 OLDEST = (23, 8)
 TICK = 0.1
+# How long a statement that was told to end is waited for.
+LAST_WORDS = 0.7
 
 
 class ClickhouseError(SourceError):
@@ -104,6 +106,7 @@ class Server:
         while not ended.wait(TICK):
             if stop.is_set():
                 self.kill(query_id)
+                ended.wait(LAST_WORDS)  # so that what it wrote can be taken back, and nothing comes after that
                 raise StoppedError("told to stop")
         if isinstance(outcome[0], BaseException):
             raise outcome[0]

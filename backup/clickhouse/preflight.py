@@ -5,6 +5,7 @@ and removed; users and roles wholly, since a backup of structure alone does not 
 it left there is removed by the next: it holds the lease as well.
 """
 
+import contextlib
 import secrets
 import threading
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from backup.clickhouse.client import ClickhouseError, Server
 from backup.clickhouse.native import FEWEST_RETRIES
 from backup.clickhouse.place import Place
 from backup.clickhouse.sql import name
-from backup.errors import SourceError
+from backup.errors import SourceError, StoreError
 from backup.layout import source_prefix
 from backup.storage.base import Storage
 
@@ -67,19 +68,20 @@ class Preflight:
                 stop=self._stop,
                 settings=FEWEST_RETRIES,
             )
-        except ClickhouseError as error:
-            if error.scope != "database":
-                raise
-            return error
-        try:
             if self._storage.stat(f"{key}/{CONTENTS}") is None:
                 raise SourceError(
                     f"ClickHouse wrote a test backup to {self._place.address}; it is not in {self._storage.address}",
                     "CLICKHOUSE_S3_ENDPOINT (or the url of CLICKHOUSE_S3_COLLECTION: endpoint and bucket) leads to "
                     "another store or bucket",
                 )
+        except ClickhouseError as error:
+            if error.scope != "database":
+                raise
+            return error
         finally:
-            self._clean()
+            # However it ended, on a signal as well. A store that fails now is told of by whoever asks it next.
+            with contextlib.suppress(StoreError):
+                self._clean()
         return None
 
     def _clean(self) -> None:

@@ -13,7 +13,7 @@ from backup.clickhouse.explain import explain
 from backup.clickhouse.place import Place
 from backup.clickhouse.preflight import ACCESS, Preflight
 from backup.clickhouse.restore import Restorer
-from backup.errors import DumpError
+from backup.errors import DumpError, StoppedError
 from backup.manifest import Artifact
 from config.logs import Mask
 
@@ -119,3 +119,14 @@ def test_a_restore_of_users_that_fails_says_why(memory: Any) -> None:
     server = Server(memory, {"failed": DENIED.format("users")})
     with pytest.raises(DumpError, match=r"users and roles: .*Not enough privileges.*grant it what the message names"):
         restorer(memory, server).access(ARTIFACT, "default/p/")
+
+
+def test_a_trial_that_is_told_to_end_leaves_nothing_in_the_store(memory: Any) -> None:
+    class Stopped(Server):
+        def run_long(self, sql: str, *, of: str, **_: Any) -> list[Any]:
+            super().run_long(sql, of=of)
+            raise StoppedError("told to stop")
+
+    with pytest.raises(StoppedError):
+        preflight(memory, Stopped(memory)).databases(["litellm"])
+    assert not list(memory.list(""))
