@@ -11,7 +11,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 help:
 	@echo 'make demo          the daemon against a real local stack (Ctrl-C ends it)'
 	@echo 'make test          the whole test suite, the comparison of generated pages with the code among it'
-	@echo 'make test-kills    kill -9 at 50 moments of a backup, ClickHouse with it (10 minutes); `make test` takes 4 of them'
+	@echo 'make test-kills    kill -9 at 50 moments of a backup, ClickHouse with it (20 minutes); `make test` takes 4 of them'
 	@echo 'make test-fuzz     every probe against hostile servers, at length (5 minutes); `make test` takes a part of it'
 	@echo 'make faults        the fault matrix: every fault against a real daemon (12 minutes); ARGS="--only redis 21", ARGS=--list'
 	@echo 'make lint          ruff, mypy, import floors'
