@@ -97,7 +97,7 @@ class Clickhouse(Server):
 
     def starve(self) -> None:
         """Starts it anew with so little memory that SELECT 1 is answered, and what needs 61 MiB is refused (241)."""
-        self._restart(memory=70_000_000)
+        self._restart(memory=60_000_000)
 
     def fill_disk(self) -> None:
         """Starts it anew on a disk of which nothing is left to it: inserts are refused (243)."""
